@@ -1,0 +1,1 @@
+//! Append-only audit logs: capture, framing, hash chains, continuity

@@ -1,0 +1,1 @@
+//! LanceDB's files: discovery, manifests, closures, pins, the cut

@@ -1,0 +1,1 @@
+//! What agent and probe say to each other over the socket

@@ -1,0 +1,1 @@
+//! The agent of one data host: snapshots, restores, drills and their reports

@@ -1,0 +1,4 @@
+//! Domain model of drills: what agents measure and everybody else reads.
+
+#[cfg(feature = "model")]
+pub mod model;

@@ -1,0 +1,1 @@
+//! Drills, checks, verdicts and reports.

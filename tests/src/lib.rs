@@ -1,0 +1,1 @@
+//! System tests, test servers and benches
