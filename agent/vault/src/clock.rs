@@ -16,7 +16,10 @@ pub trait Clock: Send + Sync + Debug {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place where the system's time enters")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place where the system's time enters"
+    )]
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }

@@ -12,7 +12,9 @@ pub fn reach(point: &str) {
     if !cfg!(debug_assertions) {
         return;
     }
-    let Ok(wanted) = std::env::var("DR_FAILPOINT") else { return };
+    let Ok(wanted) = std::env::var("DR_FAILPOINT") else {
+        return;
+    };
     let (name, nth) = match wanted.split_once(':') {
         Some((name, nth)) => (name, nth.parse().unwrap_or(1)),
         None => (wanted.as_str(), 1_u64),

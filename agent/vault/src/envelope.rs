@@ -1,0 +1,1 @@
+//! A small object in one sealed piece.
