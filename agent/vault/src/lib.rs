@@ -18,6 +18,7 @@
 //! between leaves objects that nothing refers to, and never a reference to something that is not there.
 
 pub mod chunker;
+pub mod chunking;
 pub mod cipher;
 pub mod clock;
 pub mod envelope;
@@ -30,8 +31,10 @@ pub mod keys;
 pub mod layout;
 pub mod manifest;
 pub mod pack;
+pub mod progress;
 pub mod repository;
 pub mod storage;
+pub mod tree;
 pub mod writer;
 
 pub use chunker::{ChunkerParams, Cutter};
