@@ -1,0 +1,86 @@
+//! How a probe tells what it does: one JSON object a line on its standard output.
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::{Fault, Step};
+use crate::measure::TableMeasure;
+
+/// The longest line that an agent reads: facts of a table with many fragments are large.
+pub const MAX_LINE: usize = 64 << 20;
+
+/// Which program measures, as far as answers may depend on it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ProbeIdentity {
+    /// Version of the probe.
+    pub probe: String,
+    /// Version of LanceDB in it.
+    pub lancedb: String,
+    /// Version of Lance in it.
+    pub lance: String,
+    /// Architecture and vector instructions: other ones add floats in another order.
+    pub cpu: String,
+}
+
+/// What a probe tells.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The first line.
+    Hello {
+        /// Who speaks.
+        probe: ProbeIdentity,
+        /// The protocol it speaks.
+        protocol: u32,
+    },
+    /// The tables that will be measured.
+    Found {
+        /// Their folders.
+        tables: Vec<String>,
+    },
+    /// Where it stands; sent at most a few times a second.
+    Progress {
+        /// The table.
+        table: String,
+        /// What is being done.
+        step: Step,
+        /// Rows done.
+        done: u64,
+        /// Rows in all.
+        total: u64,
+    },
+    /// A table is finished.
+    Table(Box<TableMeasure>),
+    /// Something panicked. Inside a table it becomes a fault of that table as well, and the job goes on.
+    Panic {
+        /// The table.
+        #[serde(default)]
+        table: Option<String>,
+        /// What was being done.
+        #[serde(default)]
+        step: Option<Step>,
+        /// The message.
+        message: String,
+        /// File and line in the source.
+        #[serde(default)]
+        at: Option<String>,
+    },
+    /// The job cannot go on. Nothing follows.
+    Failed(Fault),
+    /// The job is done. Nothing follows.
+    Done(Summary),
+}
+
+/// What it took.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Summary {
+    /// Tables measured.
+    pub tables: u64,
+    /// Reads asked of the tree.
+    pub reads: u64,
+    /// Bytes read from the tree.
+    pub bytes: u64,
+    /// Peak resident memory in bytes.
+    pub peak_memory: u64,
+    /// Milliseconds.
+    pub millis: u64,
+}
