@@ -1,1 +1,3 @@
 //! The agent of one data host: snapshots, restores, drills and their reports
+
+pub mod config;

@@ -1,0 +1,33 @@
+//! Configuration of one host: `agent.toml`, then `DR_AGENT_…` variables, then flags, in one function; then one
+//! `validate`. Unknown keys are refused with the line and the likely meaning, because a misspelt key that is
+//! ignored is a backup that does not happen.
+
+mod diagnose;
+mod environment;
+mod error;
+mod load;
+mod model;
+mod source;
+mod units;
+mod upload;
+mod validate;
+
+pub use self::environment::VARIABLES;
+pub use self::error::{Error, Problem};
+pub use self::load::{DEFAULT_PATH, Overrides, Surroundings, load};
+pub use self::model::{
+    Agent, Allow, Config, Coordinator, Credentials, DrillKind, Hook, Limits, LockMode, Metrics, Pins,
+    Repository, S3, Scratch, Tls,
+};
+pub use self::source::{
+    Canonical, Chain, ChainAlgorithm, ExpandError, History, PinMethod, ResolvedSource, Source, SourceKind,
+    expand_all, is_glob,
+};
+pub use self::units::{Floor, InvalidUnit, Percent, Period, Rate, Size};
+pub use self::upload::{InvalidWindow, UploadLimits, Window};
+
+/// The commented sample, as it ships.
+pub const SAMPLE: &str = include_str!("../../agent.sample.toml");
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,293 @@
+//! The sections of `agent.toml`. What each key means to an operator stands in `agent.sample.toml`; here stands what
+//! the code may rely on.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::source::Source;
+use super::units::{Floor, Percent, Period, Size};
+use super::upload::UploadLimits;
+
+/// Everything one host is configured with.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The agent itself: name, folders, switches.
+    pub agent: Agent,
+    /// The coordinator it dials; absent on a stand-alone host.
+    pub coordinator: Option<Coordinator>,
+    /// Where snapshots live; absent until somebody decides.
+    pub repository: Option<Repository>,
+    /// What is protected.
+    #[serde(rename = "source")]
+    pub sources: Vec<Source>,
+    /// What the agent may take from the host.
+    pub limits: Limits,
+    /// The most that a coordinator may ask of this host.
+    pub allow: Allow,
+    /// Commands of the host's own that drills and limits may call, by name.
+    #[serde(rename = "hook")]
+    pub hooks: BTreeMap<String, Hook>,
+}
+
+/// The agent itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Agent {
+    /// The host's name, as snapshots and certificates carry it.
+    pub host: String,
+    /// Journal, index cache, locks.
+    pub state_dir: PathBuf,
+    /// Where drills restore to.
+    pub scratch: Scratch,
+    /// While this file exists nothing starts.
+    pub suspend_file: PathBuf,
+    /// A folder of probes, one `<version>/dr-probe` each; without it the probe beside the agent's own binary.
+    pub probes: Option<PathBuf>,
+    /// The Prometheus endpoint of the daemon.
+    pub metrics: Option<Metrics>,
+}
+
+impl Default for Agent {
+    fn default() -> Self {
+        Self {
+            host: "{hostname}".to_owned(),
+            state_dir: PathBuf::from("/var/lib/dr-agent"),
+            scratch: Scratch::default(),
+            suspend_file: PathBuf::from("/etc/drctl/SUSPEND"),
+            probes: None,
+            metrics: None,
+        }
+    }
+}
+
+impl Agent {
+    /// Where drills restore to: configured, else `scratch` in the state folder.
+    pub fn scratch_dir(&self) -> PathBuf {
+        self.scratch
+            .path
+            .clone()
+            .unwrap_or_else(|| self.state_dir.join("scratch"))
+    }
+}
+
+/// Space for drills.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scratch {
+    /// The folder; `scratch` in the state folder if unset.
+    pub path: Option<PathBuf>,
+    /// The most that drills may hold there together.
+    pub max: Option<Size>,
+    /// How long the restored files of a failed drill stay for a look; zero removes them at once.
+    pub keep_failed: Period,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            path: None,
+            max: None,
+            keep_failed: Period(Duration::from_secs(24 * 3600)),
+        }
+    }
+}
+
+/// A Prometheus endpoint.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// Address and port.
+    pub listen: SocketAddr,
+}
+
+/// The coordinator that the daemon dials.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coordinator {
+    /// `https://host:port`, tried in order.
+    pub endpoints: Vec<String>,
+    /// The agent's certificate and whom it trusts.
+    pub tls: Tls,
+    /// How long the last plans go on while no coordinator answers.
+    #[serde(default = "a_week")]
+    pub offline_schedule: Period,
+}
+
+fn a_week() -> Period {
+    Period(Duration::from_secs(7 * 86_400))
+}
+
+/// Files of mutual TLS.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// Our certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub private_key: PathBuf,
+    /// Roots that the other side must come from, PEM.
+    pub trust_bundle: PathBuf,
+}
+
+/// Where snapshots live and with what key.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Repository {
+    /// `s3://bucket/prefix` or `file:///dir`; `{host}` is the host's name.
+    pub url: String,
+    /// Settings of S3 stores.
+    pub s3: S3,
+    /// The file with this host's key (an age identity).
+    pub key_file: Option<PathBuf>,
+    /// A command that prints this host's key, instead of a file.
+    pub key_command: Option<Vec<String>>,
+    /// How long `key_command` may take; 30 s if unset.
+    pub key_command_timeout: Option<Period>,
+    /// age recipients whose private halves live off this host.
+    pub recovery_recipients: Vec<String>,
+}
+
+/// Settings of an S3 store.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct S3 {
+    /// The region; from the environment or the profile if unset.
+    pub region: Option<String>,
+    /// The endpoint of a store that is not Amazon's.
+    pub endpoint: Option<String>,
+    /// `https://endpoint/bucket/key` instead of `https://bucket.endpoint/key`.
+    pub path_style: bool,
+    /// Where credentials come from.
+    pub credentials: Credentials,
+    /// Object lock mode for what is written.
+    pub lock: Option<LockMode>,
+    /// How long objects stay locked.
+    pub lock_for: Option<Period>,
+}
+
+/// Where S3 credentials come from: `"default-chain"` or `{ profile = "name" }`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Credentials {
+    /// Environment, profile, web identity, container, instance: Amazon's usual order.
+    #[default]
+    DefaultChain,
+    /// One named profile of the shared configuration files.
+    Profile(String),
+}
+
+/// Object lock modes of S3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LockMode {
+    /// Nobody can shorten it.
+    Compliance,
+    /// A special permission can shorten it.
+    Governance,
+}
+
+/// What the agent may take from the host.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Memory of the agent and, each, of its probes.
+    pub memory: Size,
+    /// Cores.
+    pub cpu: f64,
+    /// Upload rates by time of day.
+    pub upload: UploadLimits,
+    /// Ceilings of what a cut holds on to.
+    pub pins: Pins,
+    /// A hook that says whether the host is too busy.
+    pub busy_hook: Option<String>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: Size(300 << 20),
+            cpu: 1.0,
+            upload: UploadLimits::default(),
+            pins: Pins::default(),
+            busy_hook: None,
+        }
+    }
+}
+
+/// Ceilings of what a cut holds on to.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pins {
+    /// Pins older than this are dropped.
+    pub max_age: Period,
+    /// Pins are dropped when less than this stays free on the source's file system.
+    pub min_free: Floor,
+}
+
+impl Default for Pins {
+    fn default() -> Self {
+        Self {
+            max_age: Period(Duration::from_secs(2 * 3600)),
+            min_free: Floor::Share(Percent(10.0)),
+        }
+    }
+}
+
+/// The most that a coordinator may ask of this host.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Allow {
+    /// Kinds of drills.
+    pub drills: Vec<DrillKind>,
+    /// Folders that a restore may write below.
+    pub restore_into: Vec<PathBuf>,
+    /// Hooks by name.
+    pub hooks: Vec<String>,
+    /// Failover drills on the live host.
+    pub failover: bool,
+}
+
+impl Default for Allow {
+    fn default() -> Self {
+        Self {
+            drills: vec![DrillKind::Verify],
+            restore_into: Vec::new(),
+            hooks: Vec::new(),
+            failover: false,
+        }
+    }
+}
+
+/// Kinds of drills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DrillKind {
+    /// Proves a snapshot in place.
+    Verify,
+    /// Restores it into scratch.
+    Restore,
+    /// Swaps it in on the live host.
+    Failover,
+    /// Seeded damage that must be found.
+    Negative,
+}
+
+/// A command of the host's own.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hook {
+    /// Program and arguments; no shell. `{restored.<source>}` is the restored folder or file.
+    pub command: Vec<String>,
+    /// After this it is killed and counts as failed.
+    #[serde(default = "a_minute")]
+    pub timeout: Period,
+}
+
+fn a_minute() -> Period {
+    Period(Duration::from_secs(60))
+}
