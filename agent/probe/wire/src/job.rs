@@ -90,8 +90,22 @@ pub struct KnownTable {
 }
 
 /// A key of row hashes: derived by the agent, so that sums say nothing to someone without the repository's key.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RowKey(#[serde(with = "hex::serde")] pub [u8; 32]);
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RowKey(pub [u8; 32]);
+
+impl Serialize for RowKey {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&hex::encode(self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for RowKey {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let mut key = [0; 32];
+        hex::decode_to_slice(String::deserialize(from)?, &mut key).map_err(serde::de::Error::custom)?;
+        Ok(Self(key))
+    }
+}
 
 impl std::fmt::Debug for RowKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
