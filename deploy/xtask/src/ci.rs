@@ -1,0 +1,53 @@
+//! `cargo xtask ci`, and the tasks that it is made of and that need no file of their own.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::workspace::{Selection, Workspace, succeed};
+use crate::{lint, terminal, test, tools};
+
+/// Which parts of the dependency check to run.
+#[derive(Debug, Default, Args)]
+pub(crate) struct DenyOptions {
+    /// Also fetch the advisory database and check against it: needs the internet, not only a registry.
+    #[arg(long)]
+    advisories: bool,
+}
+
+/// Everything that a change must pass.
+pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
+    lint::run(workspace)?;
+    deny(workspace, &DenyOptions::default())?;
+    docs(workspace)?;
+    Ok(test::run(workspace, &test::Options::default())?.exit_code())
+}
+
+/// Builds the documentation of our own crates, private items included, with warnings as errors.
+pub(crate) fn docs(workspace: &Workspace) -> Result<()> {
+    for selection in Selection::ALL {
+        terminal::step(&format!("build the documentation of {}", selection.name()));
+        let mut command = workspace.cargo_on("doc", selection)?;
+        command
+            .args(["--no-deps", "--document-private-items"])
+            .env("RUSTDOCFLAGS", "--deny warnings");
+        succeed(&mut command)?;
+    }
+    Ok(())
+}
+
+/// Checks the dependencies with cargo-deny; exceptions and their reasons are in `.deny.toml`.
+pub(crate) fn deny(workspace: &Workspace, options: &DenyOptions) -> Result<()> {
+    let program = tools::cargo_deny(workspace)?;
+    terminal::step("check dependencies");
+    let mut command = workspace.cargo("deny")?;
+    // Cargo finds its subcommands by PATH.
+    command.env("PATH", tools::path_with(program.parent())?);
+    command.args(["--locked", "--all-features", "check", "--config", ".deny.toml"]);
+    command.args(["bans", "licenses", "sources"]);
+    if options.advisories {
+        command.arg("advisories");
+    }
+    succeed(&mut command)
+}
