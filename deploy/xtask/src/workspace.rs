@@ -94,11 +94,6 @@ impl Workspace {
         command.arg("--locked").args(selection.arguments());
         Ok(command)
     }
-
-    /// Where a development build puts the binary `name`.
-    pub(crate) fn binary(&self, name: &str) -> PathBuf {
-        self.target.join("debug").join(name)
-    }
 }
 
 /// Cargo without what `cargo run` told this process about the xtask package: build scripts would see it change.
