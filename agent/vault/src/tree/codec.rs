@@ -120,28 +120,45 @@ struct EndWire {
     hash: Vec<u8>,
 }
 
-/// Writes records as bytes.
+/// Writes records as bytes, and holds them to the rules of a tree: what it wrote, [`Decoder`] reads.
 #[derive(Debug, Default)]
-pub struct Encoder;
+pub struct Encoder {
+    order: Order,
+}
 
 impl Encoder {
-    /// Appends `record` to `out`.
-    pub fn encode(record: &Record, out: &mut Vec<u8>) {
-        let body = match record {
-            Record::Entry(entry) => BodyWire::Entry(entry_to_wire(entry)),
-            Record::Chunks(chunks) => BodyWire::Chunks(ChunksWire {
-                ids: chunks.iter().flat_map(|chunk| *chunk.id.as_bytes()).collect(),
-                lens: chunks.iter().map(|chunk| chunk.len).collect(),
-            }),
-            Record::End(hash) => BodyWire::End(EndWire {
-                hash: hash.0.to_vec(),
-            }),
-        };
-        // A vector grows: the one error of encoding, a full buffer, can not come.
-        RecordWire { body: Some(body) }
-            .encode_length_delimited(out)
-            .expect("a vector takes any record");
+    /// An encoder at the beginning of a stream.
+    pub fn new() -> Self {
+        Self::default()
     }
+
+    /// Appends `record` to `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if the record can not follow those before it.
+    pub fn encode(&mut self, record: &Record, out: &mut Vec<u8>) -> Result<(), Malformed> {
+        self.order.admit(record)?;
+        let wire = record_to_wire(record);
+        if wire.encoded_len() > MAX_RECORD {
+            return Err(self.order.contradiction("an entry with too many attributes"));
+        }
+        // A vector grows: the one error of encoding, a full buffer, can not come.
+        wire.encode_length_delimited(out).expect("a vector takes any record");
+        Ok(())
+    }
+}
+
+fn record_to_wire(record: &Record) -> RecordWire {
+    let body = match record {
+        Record::Entry(entry) => BodyWire::Entry(entry_to_wire(entry)),
+        Record::Chunks(chunks) => BodyWire::Chunks(ChunksWire {
+            ids: chunks.iter().flat_map(|chunk| *chunk.id.as_bytes()).collect(),
+            lens: chunks.iter().map(|chunk| chunk.len).collect(),
+        }),
+        Record::End(hash) => BodyWire::End(EndWire { hash: hash.as_bytes().to_vec() }),
+    };
+    RecordWire { body: Some(body) }
 }
 
 fn entry_to_wire(entry: &Entry) -> EntryWire {
@@ -314,7 +331,8 @@ impl Decoder {
             return Ok(None);
         };
         let wire = RecordWire::decode(body).map_err(|error| Malformed::Encoding(error.to_string()))?;
-        let record = self.order.admit(wire)?;
+        let record = self.order.decode(wire)?;
+        self.order.admit(&record)?;
         self.consumed += prefix + len;
         Ok(Some(record))
     }
@@ -366,37 +384,33 @@ struct Order {
 }
 
 impl Order {
-    fn admit(&mut self, wire: RecordWire) -> Result<Record, Malformed> {
+    fn decode(&self, wire: RecordWire) -> Result<Record, Malformed> {
         match wire.body {
-            Some(BodyWire::Entry(entry)) => {
-                let entry = entry_from_wire(entry)?;
-                self.admit_entry(&entry)?;
-                Ok(Record::Entry(entry))
-            }
-            Some(BodyWire::Chunks(chunks)) => {
-                let chunks = chunks_from_wire(&chunks, &self.last)?;
-                let len = chunks.iter().map(|chunk| u64::from(chunk.len)).sum::<u64>();
-                let missing = self
-                    .open
-                    .ok_or_else(|| self.contradiction("chunks of what is no file"))?;
-                let left = missing
-                    .checked_sub(len)
-                    .ok_or_else(|| self.contradiction("more chunks than bytes"))?;
-                self.open = Some(left);
-                Ok(Record::Chunks(chunks))
-            }
+            Some(BodyWire::Entry(entry)) => Ok(Record::Entry(entry_from_wire(entry)?)),
+            Some(BodyWire::Chunks(chunks)) => Ok(Record::Chunks(chunks_from_wire(&chunks, &self.last)?)),
             Some(BodyWire::End(end)) => {
-                let hash = end
-                    .hash
-                    .try_into()
-                    .map_err(|_| self.contradiction("a hash of the wrong size"))?;
-                match self.open.take() {
-                    Some(0) => Ok(Record::End(ContentHash(hash))),
-                    Some(_) => Err(self.contradiction("fewer chunks than bytes")),
-                    None => Err(self.contradiction("the end of what is no file")),
-                }
+                let hash = end.hash.try_into().map_err(|_| self.contradiction("a hash of the wrong size"))?;
+                Ok(Record::End(ContentHash::from_bytes(hash)))
             }
             None => Err(Malformed::Encoding("a record of unknown kind".to_owned())),
+        }
+    }
+
+    fn admit(&mut self, record: &Record) -> Result<(), Malformed> {
+        match record {
+            Record::Entry(entry) => self.admit_entry(entry),
+            Record::Chunks(chunks) => {
+                let len = chunks.iter().map(|chunk| u64::from(chunk.len)).sum::<u64>();
+                let missing = self.open.ok_or_else(|| self.contradiction("chunks of what is no file"))?;
+                let left = missing.checked_sub(len).ok_or_else(|| self.contradiction("more chunks than bytes"))?;
+                self.open = Some(left);
+                Ok(())
+            }
+            Record::End(_) => match self.open.take() {
+                Some(0) => Ok(()),
+                Some(_) => Err(self.contradiction("fewer chunks than bytes")),
+                None => Err(self.contradiction("the end of what is no file")),
+            },
         }
     }
 

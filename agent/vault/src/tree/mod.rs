@@ -16,24 +16,44 @@
 mod codec;
 mod metadata;
 mod path;
+mod stream;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ChunkId;
+use crate::{ChunkId, Digest, Repository};
 
 pub use codec::{Decoder, Encoder, MAX_CHUNKS, MAX_RECORD, Malformed};
 pub use metadata::{Identity, MAX_XATTRS, Metadata, Unapplied, Xattr};
 pub use path::{Invalid, MAX_NAME, MAX_PATH, TreePath};
+pub use stream::{Error as StreamError, TreeStream};
 
 /// Keyed BLAKE3 of a file's whole content.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ContentHash(#[serde(with = "hex::serde")] pub [u8; 32]);
+#[serde(transparent)]
+pub struct ContentHash(Digest);
+
+impl ContentHash {
+    /// Takes the raw bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(Digest::from_bytes(bytes))
+    }
+
+    /// The raw bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
+    /// What `hasher` has come to.
+    pub fn of(hasher: &blake3::Hasher) -> Self {
+        Self::from_bytes(*hasher.finalize().as_bytes())
+    }
+}
 
 impl fmt::Display for ContentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        self.0.fmt(f)
     }
 }
 
@@ -41,6 +61,13 @@ impl fmt::Debug for ContentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// A hasher for [`ContentHash`]es of `repository`.
+///
+/// Keyed, since file hashes leave the repository in reports: without the key nobody can tell known content by them.
+pub fn content_hasher(repository: &Repository) -> blake3::Hasher {
+    blake3::Hasher::new_keyed(repository.chunk_id(b"drctl 2026 key of whole-file content hashes").as_bytes())
 }
 
 /// A directory, file or link of a source.
