@@ -17,6 +17,7 @@
 //! Packs are written before the index objects that name them, both before the manifest that needs them. A crash in
 //! between leaves objects that nothing refers to, and never a reference to something that is not there.
 
+pub mod backup;
 pub mod chunker;
 pub mod chunking;
 pub mod cipher;

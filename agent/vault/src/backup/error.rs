@@ -118,7 +118,11 @@ impl Error {
 
     pub(super) fn step(step: &'static str) -> impl FnOnce(crate::Error) -> Self {
         move |source| {
-            if source.is_cancelled() { Self::Cancelled } else { Self::Repository { step, source } }
+            if source.is_cancelled() {
+                Self::Cancelled
+            } else {
+                Self::Repository { step, source }
+            }
         }
     }
 }

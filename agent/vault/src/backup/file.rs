@@ -60,7 +60,10 @@ impl ListDigest {
     }
 
     pub(super) fn finish(&self) -> Listed {
-        Listed { len: self.len, digest: Digest::from_bytes(*self.hasher.finalize().as_bytes()) }
+        Listed {
+            len: self.len,
+            digest: Digest::from_bytes(*self.hasher.finalize().as_bytes()),
+        }
     }
 }
 
@@ -77,7 +80,11 @@ impl Reader {
     /// Reads and stores one file. A failure goes its own way, so that it ends the backup at once and not when the
     /// list has come to this file.
     pub(super) async fn run(self, job: Job, parts: Parts, failures: mpsc::UnboundedSender<Error>) {
-        let result = if job.len <= BLOCK as u64 { self.small(job, &parts).await } else { self.large(job, &parts).await };
+        let result = if job.len <= BLOCK as u64 {
+            self.small(job, &parts).await
+        } else {
+            self.large(job, &parts).await
+        };
         if let Err(error) = result {
             // Nobody listens any more only if another error came first.
             failures.send(error).ok();
@@ -106,7 +113,12 @@ impl Reader {
     async fn large(self, job: Job, parts: &Parts) -> Result<(), Error> {
         let mut list = Emit::new(&job);
         let job = Arc::new(job);
-        let state = (self.clone(), Arc::clone(&job), Blocks::new(job.len), self.hasher.clone());
+        let state = (
+            self.clone(),
+            Arc::clone(&job),
+            Blocks::new(job.len),
+            self.hasher.clone(),
+        );
         let (hash_out, hash_in) = tokio::sync::oneshot::channel();
         let blocks = futures::stream::try_unfold((state, Some(hash_out)), |(state, hash_out)| async move {
             let (block, state) = blocking(move || {
@@ -138,18 +150,30 @@ impl Reader {
             send(parts, list.take()).await?;
         }
         send(parts, list.finish(&self.source, &job)?).await?;
-        let hash = hash_in.await.map_err(|_| Error::Internal("a file ended without its hash".to_owned()))?;
+        let hash = hash_in
+            .await
+            .map_err(|_| Error::Internal("a file ended without its hash".to_owned()))?;
         end(parts, hash).await
     }
 
-    fn read(&self, job: &Job, blocks: &mut Blocks, hasher: &mut blake3::Hasher) -> Result<Option<Block>, Error> {
+    fn read(
+        &self,
+        job: &Job,
+        blocks: &mut Blocks,
+        hasher: &mut blake3::Hasher,
+    ) -> Result<Option<Block>, Error> {
         if self.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
         let block = blocks.next(&*job.content, &self.cutter).map_err(|source| {
             let (origin, path) = (self.source.to_string(), job.path.clone());
             match source.kind() {
-                std::io::ErrorKind::UnexpectedEof => Error::Shrank { origin, path, len: job.len, source },
+                std::io::ErrorKind::UnexpectedEof => Error::Shrank {
+                    origin,
+                    path,
+                    len: job.len,
+                    source,
+                },
                 _ => Error::Read { origin, path, source },
             }
         })?;
@@ -166,10 +190,17 @@ impl Reader {
                 if self.cancel.is_cancelled() || source.is_cancelled() {
                     return Error::Cancelled;
                 }
-                Error::Store { origin: self.source.to_string(), path: path.clone(), source }
+                Error::Store {
+                    origin: self.source.to_string(),
+                    path: path.clone(),
+                    source,
+                }
             })?;
             // A chunk is far below 4 GiB.
-            chunks.push(ChunkRef { id, len: chunk.len() as u32 });
+            chunks.push(ChunkRef {
+                id,
+                len: chunk.len() as u32,
+            });
             self.progress.advance(chunk.len() as u64);
         }
         Ok(chunks)
@@ -185,7 +216,11 @@ struct Emit {
 
 impl Emit {
     fn new(job: &Job) -> Self {
-        Self { listed: job.listed.clone(), kept_back: ListDigest::default(), ready: Vec::new() }
+        Self {
+            listed: job.listed.clone(),
+            kept_back: ListDigest::default(),
+            ready: Vec::new(),
+        }
     }
 
     fn push(&mut self, chunk: ChunkRef) {
@@ -203,7 +238,10 @@ impl Emit {
         if let Some(listed) = &self.listed {
             let seen = self.kept_back.finish();
             if (seen.len, seen.digest) != (listed.len, listed.digest) {
-                return Err(Error::Changed { origin: source.to_owned(), path: job.path.clone() });
+                return Err(Error::Changed {
+                    origin: source.to_owned(),
+                    path: job.path.clone(),
+                });
             }
         }
         Ok(self.take())
@@ -212,7 +250,10 @@ impl Emit {
 
 pub(super) async fn send(parts: &Parts, chunks: Vec<ChunkRef>) -> Result<(), Error> {
     for batch in chunks.chunks(MAX_CHUNKS) {
-        parts.send(Part::Chunks(batch.to_vec())).await.map_err(|_| Error::Cancelled)?;
+        parts
+            .send(Part::Chunks(batch.to_vec()))
+            .await
+            .map_err(|_| Error::Cancelled)?;
     }
     Ok(())
 }
@@ -228,6 +269,8 @@ pub(super) async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) if error.is_cancelled() => Err(Error::Cancelled),
-        Err(error) => Err(Error::Internal(format!("a thread that reads files panicked: {error}"))),
+        Err(error) => Err(Error::Internal(format!(
+            "a thread that reads files panicked: {error}"
+        ))),
     }
 }

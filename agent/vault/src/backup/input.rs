@@ -47,14 +47,19 @@ impl InputKind {
         match self {
             Self::Directory => EntryKind::Directory,
             Self::File { len, .. } => EntryKind::File { len: *len },
-            Self::Symlink { target } => EntryKind::Symlink { target: target.clone() },
+            Self::Symlink { target } => EntryKind::Symlink {
+                target: target.clone(),
+            },
         }
     }
 }
 
 impl std::fmt::Debug for InputEntry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("InputEntry").field("path", &self.path).field("kind", &self.kind.to_entry_kind()).finish_non_exhaustive()
+        f.debug_struct("InputEntry")
+            .field("path", &self.path)
+            .field("kind", &self.kind.to_entry_kind())
+            .finish_non_exhaustive()
     }
 }
 
@@ -94,13 +99,21 @@ pub struct Input {
 
 impl std::fmt::Debug for Input {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Input").field("name", &self.name).field("root", &self.root).finish_non_exhaustive()
+        f.debug_struct("Input")
+            .field("name", &self.name)
+            .field("root", &self.root)
+            .finish_non_exhaustive()
     }
 }
 
 impl Input {
     /// A source whose entries are all in memory, in whatever order.
-    pub fn new(name: impl Into<String>, kind: impl Into<String>, root: impl Into<String>, mut entries: Vec<InputEntry>) -> Self {
+    pub fn new(
+        name: impl Into<String>,
+        kind: impl Into<String>,
+        root: impl Into<String>,
+        mut entries: Vec<InputEntry>,
+    ) -> Self {
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         let files = entries.iter().filter_map(|entry| match entry.kind {
             InputKind::File { len, .. } => Some(len),
@@ -127,9 +140,17 @@ impl Input {
 ///
 /// [`CaptureError`] if `path` is no readable directory.
 pub fn plain_directory(path: &Path) -> Result<Input, CaptureError> {
-    let root = path.canonicalize().map_err(|source| CaptureError { operation: "resolve", path: path.to_owned(), source })?;
-    let name = root.file_name().map_or_else(|| "root".to_owned(), |name| name.to_string_lossy().into_owned());
-    let walk = Walk { pending: vec![(TreePath::root(), root.clone())] };
+    let root = path.canonicalize().map_err(|source| CaptureError {
+        operation: "resolve",
+        path: path.to_owned(),
+        source,
+    })?;
+    let name = root
+        .file_name()
+        .map_or_else(|| "root".to_owned(), |name| name.to_string_lossy().into_owned());
+    let walk = Walk {
+        pending: vec![(TreePath::root(), root.clone())],
+    };
     Ok(Input {
         name,
         kind: "directory".to_owned(),
@@ -156,7 +177,11 @@ impl Iterator for Walk {
                 Ok(Some(entry)) => return Some(Ok(entry)),
                 Ok(None) => {}
                 Err((operation, source)) => {
-                    return Some(Err(CaptureError { operation, path: full, source }));
+                    return Some(Err(CaptureError {
+                        operation,
+                        path: full,
+                        source,
+                    }));
                 }
             }
         }
@@ -164,17 +189,38 @@ impl Iterator for Walk {
 }
 
 impl Walk {
-    fn visit(&mut self, path: TreePath, full: &Path) -> Result<Option<InputEntry>, (&'static str, io::Error)> {
-        let kind = std::fs::symlink_metadata(full).map_err(|e| ("read", e))?.file_type();
+    fn visit(
+        &mut self,
+        path: TreePath,
+        full: &Path,
+    ) -> Result<Option<InputEntry>, (&'static str, io::Error)> {
+        let kind = std::fs::symlink_metadata(full)
+            .map_err(|e| ("read", e))?
+            .file_type();
         if kind.is_symlink() {
-            let target = std::fs::read_link(full).map_err(|e| ("read", e))?.into_os_string().into_vec();
+            let target = std::fs::read_link(full)
+                .map_err(|e| ("read", e))?
+                .into_os_string()
+                .into_vec();
             let metadata = Metadata::of_link(full).map_err(|e| ("read", e))?;
-            return Ok(Some(InputEntry { path, kind: InputKind::Symlink { target }, metadata, identity: None }));
+            return Ok(Some(InputEntry {
+                path,
+                kind: InputKind::Symlink { target },
+                metadata,
+                identity: None,
+            }));
         }
         if kind.is_dir() {
             self.push_children(&path, full).map_err(|e| ("list", e))?;
-            let metadata = File::open(full).and_then(|file| Metadata::of(&file)).map_err(|e| ("read", e))?;
-            return Ok(Some(InputEntry { path, kind: InputKind::Directory, metadata, identity: None }));
+            let metadata = File::open(full)
+                .and_then(|file| Metadata::of(&file))
+                .map_err(|e| ("read", e))?;
+            return Ok(Some(InputEntry {
+                path,
+                kind: InputKind::Directory,
+                metadata,
+                identity: None,
+            }));
         }
         if !kind.is_file() {
             tracing::warn!(path = %full.display(), "left out: neither file, directory nor link");
@@ -183,12 +229,22 @@ impl Walk {
         let file = File::open(full).map_err(|e| ("open", e))?;
         let metadata = Metadata::of(&file).map_err(|e| ("read", e))?;
         let len = file.metadata().map_err(|e| ("read", e))?.len();
-        let kind = InputKind::File { len, content: Arc::new(file) };
-        Ok(Some(InputEntry { path, kind, metadata, identity: None }))
+        let kind = InputKind::File {
+            len,
+            content: Arc::new(file),
+        };
+        Ok(Some(InputEntry {
+            path,
+            kind,
+            metadata,
+            identity: None,
+        }))
     }
 
     fn push_children(&mut self, path: &TreePath, full: &Path) -> io::Result<()> {
-        let mut names = std::fs::read_dir(full)?.map(|entry| entry.map(|e| e.file_name())).collect::<io::Result<Vec<_>>>()?;
+        let mut names = std::fs::read_dir(full)?
+            .map(|entry| entry.map(|e| e.file_name()))
+            .collect::<io::Result<Vec<_>>>()?;
         // The last pushed comes first.
         names.sort_by(|a, b| b.cmp(a));
         for name in names {

@@ -39,8 +39,17 @@ pub(super) struct ListWriter<'a> {
 }
 
 impl<'a> ListWriter<'a> {
-    pub(super) fn new(source: &'a str, writer: &'a ChunkWriter, cutter: &'a Cutter, progress: &'a Progress) -> Self {
-        let tree = TreeRef { chunks: Vec::new(), len: 0, hash: Digest::of(&[]) };
+    pub(super) fn new(
+        source: &'a str,
+        writer: &'a ChunkWriter,
+        cutter: &'a Cutter,
+        progress: &'a Progress,
+    ) -> Self {
+        let tree = TreeRef {
+            chunks: Vec::new(),
+            len: 0,
+            hash: Digest::of(&[]),
+        };
         Self {
             source,
             writer,
@@ -50,7 +59,11 @@ impl<'a> ListWriter<'a> {
             stream: Stream::new(),
             hasher: blake3::Hasher::new(),
             buffer: Vec::new(),
-            stored: Stored { tree, files: 0, bytes: 0 },
+            stored: Stored {
+                tree,
+                files: 0,
+                bytes: 0,
+            },
         }
     }
 
@@ -82,14 +95,19 @@ impl<'a> ListWriter<'a> {
                 Part::End(hash) => return self.write(&Record::End(hash)).await,
             }
         }
-        Err(Error::Internal("a file's reader went away without a word".to_owned()))
+        Err(Error::Internal(
+            "a file's reader went away without a word".to_owned(),
+        ))
     }
 
     async fn write(&mut self, record: &Record) -> Result<(), Error> {
         self.buffer.clear();
         self.encoder
             .encode(record, &mut self.buffer)
-            .map_err(|source| Error::Disorder { origin: self.source.to_owned(), source })?;
+            .map_err(|source| Error::Disorder {
+                origin: self.source.to_owned(),
+                source,
+            })?;
         self.hasher.update(&self.buffer);
         self.stored.tree.len += self.buffer.len() as u64;
         let chunks = self.stream.write(&self.buffer, self.cutter);
@@ -100,8 +118,15 @@ impl<'a> ListWriter<'a> {
         if chunks.is_empty() {
             return Ok(());
         }
-        let added = self.writer.add_many(chunks).await.map_err(Error::step("store the file list"))?;
-        self.stored.tree.chunks.extend(added.into_iter().map(|(id, _): (ChunkId, _)| id));
+        let added = self
+            .writer
+            .add_many(chunks)
+            .await
+            .map_err(Error::step("store the file list"))?;
+        self.stored
+            .tree
+            .chunks
+            .extend(added.into_iter().map(|(id, _): (ChunkId, _)| id));
         Ok(())
     }
 

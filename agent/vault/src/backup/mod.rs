@@ -47,8 +47,12 @@ use crate::writer::{ChunkWriter, WriteCounters, WriteStats, WriterOptions};
 use crate::{Manifest, Repository, SnapshotId, SourceRecord, Window};
 
 /// Points at which a development build can kill itself, in the order in which [`run`] passes them.
-pub const FAILPOINTS: &[&str] =
-    &["backup.announced", "backup.source.listed", "backup.packs.stored", "backup.committed"];
+pub const FAILPOINTS: &[&str] = &[
+    "backup.announced",
+    "backup.source.listed",
+    "backup.packs.stored",
+    "backup.committed",
+];
 
 /// How long packs without a snapshot are protected; announced again at half of it.
 const INTENT_TTL: Duration = Duration::from_secs(2 * 60 * 60);
@@ -158,7 +162,10 @@ pub async fn run(
     failpoint::reach("backup.announced");
     let counters = Arc::<WriteCounters>::default();
     let work = async {
-        repository.sync_index().await.map_err(Error::step("bring the index up to date"))?;
+        repository
+            .sync_index()
+            .await
+            .map_err(Error::step("bring the index up to date"))?;
         let options = WriterOptions {
             uploads: request.uploads,
             counters: Arc::clone(&counters),
@@ -207,14 +214,18 @@ async fn watch(progress: &Progress, counters: &WriteCounters) -> std::convert::I
 fn distinct(inputs: &[Input]) -> Result<(), Error> {
     let mut names = HashSet::new();
     match inputs.iter().find(|input| !names.insert(&input.name)) {
-        Some(input) => Err(Error::SameName { origin: input.name.clone() }),
+        Some(input) => Err(Error::SameName {
+            origin: input.name.clone(),
+        }),
         None => Ok(()),
     }
 }
 
 /// The manifest to carry over from. Damage to it is no reason to go without a backup.
 async fn previous_manifest(repository: &Repository, request: &Request) -> Result<Option<Manifest>, Error> {
-    let Some(id) = request.previous.filter(|_| !request.reread) else { return Ok(None) };
+    let Some(id) = request.previous.filter(|_| !request.reread) else {
+        return Ok(None);
+    };
     match repository.manifest(&id).await {
         Ok(manifest) => Ok(Some(manifest)),
         Err(error) if error.is_permanent() && !error.is_cancelled() => {
@@ -246,13 +257,30 @@ impl Run<'_> {
             sources.push(self.source(input, request, &mut stats).await?);
             failpoint::reach("backup.source.listed");
         }
-        let written = self.writer.finish().await.map_err(Error::step("store packs and index"))?;
+        let written = self
+            .writer
+            .finish()
+            .await
+            .map_err(Error::step("store packs and index"))?;
         failpoint::reach("backup.packs.stored");
         Ok((sources, stats, written))
     }
 
-    async fn source(&self, input: Input, request: &Request, stats: &mut Stats) -> Result<SourceRecord, Error> {
-        let Input { name, kind, root, stamp, mut suspect, expected, entries } = input;
+    async fn source(
+        &self,
+        input: Input,
+        request: &Request,
+        stats: &mut Stats,
+    ) -> Result<SourceRecord, Error> {
+        let Input {
+            name,
+            kind,
+            root,
+            stamp,
+            mut suspect,
+            expected,
+            entries,
+        } = input;
         let backup = source::SourceBackup {
             repository: self.repository.clone(),
             reader: file::Reader {
@@ -279,7 +307,16 @@ impl Run<'_> {
             suspect = Some("it has no files at all".to_owned());
         }
         let (tree, files, bytes) = (stored.tree, stored.files, stored.bytes);
-        Ok(SourceRecord { name, kind, root, tree, files, bytes, stamp, suspect })
+        Ok(SourceRecord {
+            name,
+            kind,
+            root,
+            tree,
+            files,
+            bytes,
+            stamp,
+            suspect,
+        })
     }
 }
 
@@ -298,7 +335,9 @@ async fn commit(
     stats.packs = written.packs;
     let mut manifest = Manifest::new(request.created, request.host, request.tool);
     manifest.suspect = request.suspect.or_else(|| {
-        let suspect = sources.iter().find_map(|source| Some((&source.name, source.suspect.as_ref()?)));
+        let suspect = sources
+            .iter()
+            .find_map(|source| Some((&source.name, source.suspect.as_ref()?)));
         suspect.map(|(name, why)| format!("source {name}: {why}"))
     });
     manifest.indexes = written.indexes;
@@ -308,7 +347,10 @@ async fn commit(
     manifest.tags = request.tags;
     manifest.stats =
         serde_json::to_value(&stats).map_err(|error| Error::Internal(format!("figures as JSON: {error}")))?;
-    let id = repository.commit(manifest.clone()).await.map_err(Error::step("commit the snapshot"))?;
+    let id = repository
+        .commit(manifest.clone())
+        .await
+        .map_err(Error::step("commit the snapshot"))?;
     failpoint::reach("backup.committed");
     Ok(Outcome { id, manifest, stats })
 }
@@ -334,7 +376,10 @@ impl Announced {
                 tokio::time::sleep(INTENT_TTL / 2).await;
                 match announce(repository.clone(), host.clone()).await {
                     Ok(intent) => kept.lock().await.push(intent),
-                    Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the backup could not be announced again"),
+                    Err(error) => tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the backup could not be announced again"
+                    ),
                 }
             }
         });

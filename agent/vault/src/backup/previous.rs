@@ -23,7 +23,10 @@ pub(super) enum Body {
 impl Previous {
     pub(super) fn open(repository: &Repository, manifest: Option<&Manifest>, source: &str) -> Self {
         let record = manifest.and_then(|manifest| manifest.source(source));
-        Self { stream: record.map(|record| TreeStream::open(repository, &record.tree)), reached: None }
+        Self {
+            stream: record.map(|record| TreeStream::open(repository, &record.tree)),
+            reached: None,
+        }
     }
 
     /// The entry of that path, if the previous tree has one. Paths must be asked for in ascending order.
@@ -60,7 +63,10 @@ impl Previous {
     async fn record(&mut self) -> Option<Record> {
         let next = self.stream.as_mut()?.next().await;
         let record = next.unwrap_or_else(|error: StreamError| {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the last snapshot's file list can not be read on; the rest is read as if new");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the last snapshot's file list can not be read on; the rest is read as if new"
+            );
             None
         });
         if record.is_none() {

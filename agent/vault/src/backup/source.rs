@@ -75,8 +75,19 @@ impl SourceBackup {
         let permits = Arc::new(Semaphore::new(self.files_at_once));
         let mut readers = JoinSet::new();
         let mut ways = Ways::default();
-        while let Some(InputEntry { path, kind, metadata, identity }) = walk.recv().await {
-            let entry = Entry { path, kind: kind.to_entry_kind(), metadata, identity };
+        while let Some(InputEntry {
+            path,
+            kind,
+            metadata,
+            identity,
+        }) = walk.recv().await
+        {
+            let entry = Entry {
+                path,
+                kind: kind.to_entry_kind(),
+                metadata,
+                identity,
+            };
             let before = self.previous.seek(&entry.path).await;
             let InputKind::File { len, content } = kind else {
                 queue(&items, Item { entry, parts: None }).await?;
@@ -88,8 +99,20 @@ impl SourceBackup {
             let (parts, parts_in) = mpsc::channel(PARTS);
             let unchanged = before.is_some_and(|before| is_unchanged(&before, &entry)) && !self.reread;
             let path = entry.path.clone();
-            queue(&items, Item { entry, parts: Some(parts_in) }).await?;
-            let mut job = Job { path, len, content, listed: None };
+            queue(
+                &items,
+                Item {
+                    entry,
+                    parts: Some(parts_in),
+                },
+            )
+            .await?;
+            let mut job = Job {
+                path,
+                len,
+                content,
+                listed: None,
+            };
             if unchanged {
                 match self.carry_over(len, &parts).await? {
                     Carried::Whole => {
@@ -102,7 +125,10 @@ impl SourceBackup {
             }
             ways.read += 1;
             ways.bytes_read += len;
-            let permit = Arc::clone(&permits).acquire_owned().await.map_err(|_| Error::Cancelled)?;
+            let permit = Arc::clone(&permits)
+                .acquire_owned()
+                .await
+                .map_err(|_| Error::Cancelled)?;
             let (reader, failed) = (self.reader.clone(), failed.clone());
             readers.spawn(async move {
                 reader.run(job, parts, failed).await;
@@ -122,8 +148,11 @@ impl SourceBackup {
             match self.previous.body().await {
                 Body::Chunks(chunks) => {
                     let ids: Vec<_> = chunks.iter().map(|chunk| chunk.id).collect();
-                    let located =
-                        self.repository.locate_many(&ids).await.map_err(Error::step("look up chunks"))?;
+                    let located = self
+                        .repository
+                        .locate_many(&ids)
+                        .await
+                        .map_err(Error::step("look up chunks"))?;
                     let held = located.iter().take_while(|location| location.is_some()).count();
                     let carried = chunks.get(..held).unwrap_or_default();
                     carried.iter().for_each(|chunk| digest.add(chunk));
@@ -160,10 +189,17 @@ async fn queue(items: &mpsc::Sender<Item>, item: Item) -> Result<(), Error> {
 }
 
 /// Runs the iterator on a thread that may block, a few entries ahead.
-async fn walk_entries(entries: Entries, out: mpsc::Sender<InputEntry>, source: Arc<str>) -> Result<(), Error> {
+async fn walk_entries(
+    entries: Entries,
+    out: mpsc::Sender<InputEntry>,
+    source: Arc<str>,
+) -> Result<(), Error> {
     blocking(move || {
         for entry in entries {
-            let entry = entry.map_err(|error| Error::Capture { origin: source.to_string(), source: error })?;
+            let entry = entry.map_err(|error| Error::Capture {
+                origin: source.to_string(),
+                source: error,
+            })?;
             if out.blocking_send(entry).is_err() {
                 break;
             }

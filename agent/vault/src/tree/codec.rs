@@ -144,7 +144,8 @@ impl Encoder {
             return Err(self.order.contradiction("an entry with too many attributes"));
         }
         // A vector grows: the one error of encoding, a full buffer, can not come.
-        wire.encode_length_delimited(out).expect("a vector takes any record");
+        wire.encode_length_delimited(out)
+            .expect("a vector takes any record");
         Ok(())
     }
 }
@@ -156,7 +157,9 @@ fn record_to_wire(record: &Record) -> RecordWire {
             ids: chunks.iter().flat_map(|chunk| *chunk.id.as_bytes()).collect(),
             lens: chunks.iter().map(|chunk| chunk.len).collect(),
         }),
-        Record::End(hash) => BodyWire::End(EndWire { hash: hash.as_bytes().to_vec() }),
+        Record::End(hash) => BodyWire::End(EndWire {
+            hash: hash.as_bytes().to_vec(),
+        }),
     };
     RecordWire { body: Some(body) }
 }
@@ -389,7 +392,10 @@ impl Order {
             Some(BodyWire::Entry(entry)) => Ok(Record::Entry(entry_from_wire(entry)?)),
             Some(BodyWire::Chunks(chunks)) => Ok(Record::Chunks(chunks_from_wire(&chunks, &self.last)?)),
             Some(BodyWire::End(end)) => {
-                let hash = end.hash.try_into().map_err(|_| self.contradiction("a hash of the wrong size"))?;
+                let hash = end
+                    .hash
+                    .try_into()
+                    .map_err(|_| self.contradiction("a hash of the wrong size"))?;
                 Ok(Record::End(ContentHash::from_bytes(hash)))
             }
             None => Err(Malformed::Encoding("a record of unknown kind".to_owned())),
@@ -401,8 +407,12 @@ impl Order {
             Record::Entry(entry) => self.admit_entry(entry),
             Record::Chunks(chunks) => {
                 let len = chunks.iter().map(|chunk| u64::from(chunk.len)).sum::<u64>();
-                let missing = self.open.ok_or_else(|| self.contradiction("chunks of what is no file"))?;
-                let left = missing.checked_sub(len).ok_or_else(|| self.contradiction("more chunks than bytes"))?;
+                let missing = self
+                    .open
+                    .ok_or_else(|| self.contradiction("chunks of what is no file"))?;
+                let left = missing
+                    .checked_sub(len)
+                    .ok_or_else(|| self.contradiction("more chunks than bytes"))?;
                 self.open = Some(left);
                 Ok(())
             }

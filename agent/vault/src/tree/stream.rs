@@ -68,7 +68,10 @@ pub struct TreeStream {
 
 impl std::fmt::Debug for TreeStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TreeStream").field("read", &self.len).field("of", &self.expected.0).finish_non_exhaustive()
+        f.debug_struct("TreeStream")
+            .field("read", &self.len)
+            .field("of", &self.expected.0)
+            .finish_non_exhaustive()
     }
 }
 

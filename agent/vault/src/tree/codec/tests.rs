@@ -26,7 +26,9 @@ fn encode(records: &[Record]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for record in records {
         // Past the encoder's own rules: what contradicts itself must reach the decoder.
-        record_to_wire(record).encode_length_delimited(&mut bytes).unwrap();
+        record_to_wire(record)
+            .encode_length_delimited(&mut bytes)
+            .unwrap();
     }
     bytes
 }
