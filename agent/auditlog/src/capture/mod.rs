@@ -1,0 +1,334 @@
+//! Opens a log and its rotated segments as they are at one moment.
+//!
+//! # Overview
+//! The active file and every rotated one are opened, then looked at again: a rotation in between shows as another
+//! inode under a name, a name that came or went, or one file under two names, and the capture is taken again. Lengths
+//! are read last. A half line at the end of the log is left for the next snapshot.
+//!
+//! # Consistency
+//! Descriptors outlive renames and removals, so a rotation after the capture changes nothing. Truncation does: with
+//! `copytruncate` the bytes under a descriptor can vanish while they are read. [`Captured::moved`] tells; ask it after
+//! reading, and take the capture again.
+//!
+//! A copy that `copytruncate` or gzip is still making begins with the same line as its original; of the two the
+//! fuller one is taken.
+//!
+//! # Retries
+//! [`CaptureLimits::attempts`](crate::CaptureLimits) times after a short pause; then [`Error::Unstable`].
+
+mod error;
+mod names;
+mod order;
+mod segment;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+pub use error::Error;
+pub use segment::{Segment, SegmentReader};
+
+use crate::encoding::Encoding;
+use crate::facts::LogFacts;
+use crate::options::{LogOptions, VerifyOptions};
+use crate::state::LogState;
+use crate::verify::{self, Verifier};
+use names::Place;
+use segment::Opened;
+
+/// A log as it was at one moment, held by open descriptors.
+#[derive(Debug, Clone)]
+pub struct Captured {
+    /// The segments, oldest first; the last is the active file, if it was there.
+    pub segments: Vec<Segment>,
+    /// What was met and how it was dealt with.
+    pub notes: Vec<Note>,
+    /// How often the capture was taken, rotations met.
+    pub attempts: u32,
+    options: LogOptions,
+}
+
+/// What a capture met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "note", rename_all = "kebab-case")]
+pub enum Note {
+    /// The active file was not there; its segments were.
+    ActiveMissing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// A file that the glob matches was left out.
+    LeftOut {
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// A copy or compression of another segment, whole or still being made, was left out.
+    Duplicate {
+        /// Its name.
+        name: String,
+        /// The segment that holds the same.
+        of: String,
+    },
+    /// The names do not say which segment is older; times in the records or of the files were taken.
+    OrderGuessed,
+}
+
+/// What happened to a log since it was captured.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Movement {
+    /// Bytes appended to captured files.
+    pub grown: u64,
+    /// Names changed hands: harmless, for descriptors are held.
+    pub rotated: bool,
+    /// Captured bytes are gone from under a descriptor, in these segments: the capture must be taken again.
+    pub truncated: Vec<String>,
+}
+
+impl Movement {
+    /// Nothing happened at all.
+    pub fn is_still(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What was captured can no longer be read.
+    pub fn invalidates(&self) -> bool {
+        !self.truncated.is_empty()
+    }
+}
+
+/// Captures a log.
+///
+/// Blocking, and brief: it reads the first line of each segment, and more only of copies that are being made.
+pub fn capture(options: &LogOptions) -> Result<Captured, Error> {
+    let place = Place::of(options)?;
+    let attempts = options.limits.attempts.max(1);
+    let mut moved = Moved::Listing;
+    for attempt in 1..=attempts {
+        if attempt > 1 {
+            std::thread::sleep(options.limits.pause);
+        }
+        let patience = Patience {
+            away: attempt < attempts,
+            copying: attempt < attempts.min(COPY_ATTEMPTS),
+        };
+        match take(&place, options, patience)? {
+            Ok((segments, notes)) => {
+                return Ok(Captured {
+                    segments,
+                    notes,
+                    attempts: attempt,
+                    options: options.clone(),
+                });
+            }
+            Err(reason) => moved = reason,
+        }
+        tracing::debug!(path = %options.path.display(), attempt, ?moved, "the log moved while it was captured");
+    }
+    Err(match moved {
+        Moved::NothingThere => Error::Missing {
+            path: options.path.clone(),
+        },
+        _ => Error::Unstable {
+            path: options.path.clone(),
+            attempts,
+        },
+    })
+}
+
+impl Captured {
+    /// What happened since, in the log's folder and under the descriptors.
+    pub fn moved(&self) -> Result<Movement, Error> {
+        let mut movement = Movement::default();
+        for segment in &self.segments {
+            match segment.now()? {
+                segment::Now::Truncated => movement.truncated.push(segment.name.clone()),
+                segment::Now::Holds { grown } => movement.grown += grown,
+            }
+        }
+        let place = Place::of(&self.options)?;
+        let held: Vec<(u64, u64)> = self.segments.iter().map(Segment::inode).collect();
+        movement.rotated = self.segments.iter().any(|segment| !segment.is_still_named())
+            || place
+                .candidates()?
+                .iter()
+                .any(|name| place.is_new(name, &held, &self.notes));
+        Ok(movement)
+    }
+
+    /// Bytes to store: of whole lines in plain segments, all of the others.
+    pub fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.len).sum()
+    }
+
+    /// Reads and verifies everything that was captured.
+    pub fn verify(
+        &self,
+        options: &VerifyOptions,
+        previous: Option<&LogState>,
+        cancel: &CancellationToken,
+    ) -> Result<LogFacts, verify::Error> {
+        let mut verifier = Verifier::new(options, previous, cancel.clone());
+        for segment in &self.segments {
+            verifier.file(&segment.name, Some(segment.identity), segment.reader())?;
+        }
+        Ok(verifier.finish().with_unterminated(self.unterminated()))
+    }
+
+    /// The same, without reading rotated segments that are unchanged, by identity, size and modification time, since
+    /// `previous` found them sound. For a quick look, not for a snapshot: it sees no change that hides its time.
+    pub fn verify_changed(
+        &self,
+        options: &VerifyOptions,
+        previous: &LogState,
+        cancel: &CancellationToken,
+    ) -> Result<LogFacts, verify::Error> {
+        let mut verifier = Verifier::new(options, Some(previous), cancel.clone());
+        for segment in &self.segments {
+            let unchanged = previous
+                .segments
+                .iter()
+                .find(|then| then.sound && then.file == Some(segment.identity) && segment.unterminated == 0);
+            match unchanged {
+                Some(then) => verifier.reuse(&segment.name, segment.identity, then),
+                None => {
+                    verifier.file(&segment.name, Some(segment.identity), segment.reader())?;
+                }
+            }
+        }
+        Ok(verifier.finish().with_unterminated(self.unterminated()))
+    }
+
+    fn unterminated(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.unterminated).sum()
+    }
+}
+
+/// Why one attempt did not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moved {
+    /// Names changed while files were opened.
+    Listing,
+    /// The active file is away, as between two steps of a rotation.
+    ActiveAway,
+    /// Nothing of the log is there.
+    NothingThere,
+    /// A copy of the active file is being made, as before a `copytruncate`.
+    CopyUnderWay,
+}
+
+type Taken = Result<(Vec<Segment>, Vec<Note>), Moved>;
+
+/// A copy of a large log takes longer than it is worth to wait for.
+const COPY_ATTEMPTS: u32 = 4;
+
+/// What may be a rotation under way, and is waited for; or a state of things, and is put up with in the end.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    away: bool,
+    copying: bool,
+}
+
+/// One attempt.
+fn take(place: &Place, options: &LogOptions, patience: Patience) -> Result<Taken, Error> {
+    let mut notes = Vec::new();
+    let active = Opened::active(&options.path)?;
+    let names = place.candidates()?;
+    if names.len() >= options.limits.segments {
+        return Err(Error::TooMany {
+            path: options.path.clone(),
+            found: names.len(),
+            limit: options.limits.segments,
+        });
+    }
+    let Some(mut rotated) = open_all(place, &names, &mut notes)? else {
+        return Ok(Err(Moved::Listing));
+    };
+    rotated.retain(|opened| !opened.is_empty());
+    if active.is_none() && patience.away {
+        return Ok(Err(if rotated.is_empty() {
+            Moved::NothingThere
+        } else {
+            Moved::ActiveAway
+        }));
+    }
+    if active.is_none() {
+        if rotated.is_empty() {
+            return Ok(Err(Moved::NothingThere));
+        }
+        notes.push(Note::ActiveMissing {
+            path: options.path.clone(),
+        });
+    }
+    if !place.is_settled(&names, &rotated, active.as_ref())? {
+        return Ok(Err(Moved::Listing));
+    }
+    if let Some(active) = &active
+        && patience.copying
+        && rotated.iter().any(|opened| order::is_copy(opened, active))
+    {
+        return Ok(Err(Moved::CopyUnderWay));
+    }
+    order::drop_duplicates(&mut rotated, active.as_ref(), &mut notes);
+    if order::sort(&mut rotated, &options.path) {
+        notes.push(Note::OrderGuessed);
+    }
+    Ok(Ok((cut(rotated, active)?, notes)))
+}
+
+/// Opens what the glob matched; `None` if one went away meanwhile.
+fn open_all(place: &Place, names: &[OsString], notes: &mut Vec<Note>) -> Result<Option<Vec<Opened>>, Error> {
+    let mut opened = Vec::with_capacity(names.len());
+    for name in names {
+        match place.open(name)? {
+            names::Found::Segment(segment) => opened.push(*segment),
+            names::Found::Other(reason) => {
+                notes.push(Note::LeftOut {
+                    name: name.to_string_lossy().into_owned(),
+                    reason,
+                });
+            }
+            names::Found::Gone => return Ok(None),
+        }
+    }
+    Ok(Some(opened))
+}
+
+/// Decides each segment's length. Only the newest that holds anything may end within a line: the writer may be in it
+/// still, when rotation has already made the next.
+fn cut(rotated: Vec<Opened>, active: Option<Opened>) -> Result<Vec<Segment>, Error> {
+    let mut all: Vec<(Opened, bool)> = rotated.into_iter().map(|opened| (opened, false)).collect();
+    all.extend(active.map(|active| (active, true)));
+    for (opened, _) in &mut all {
+        opened.measure()?;
+    }
+    let newest = all.iter().rposition(|(opened, _)| !opened.is_empty());
+    all.into_iter()
+        .enumerate()
+        .map(|(number, (opened, active))| {
+            let may_be_torn = Some(number) == newest || active;
+            let (len, unterminated) = match opened.encoding {
+                Encoding::Plain if may_be_torn => opened.whole_lines()?,
+                _ => (opened.identity.size, 0),
+            };
+            Ok(Segment {
+                name: opened.name,
+                path: opened.path,
+                file: Arc::new(opened.file),
+                len,
+                unterminated,
+                encoding: opened.encoding,
+                id: opened.id,
+                identity: opened.identity,
+                active,
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
