@@ -52,6 +52,7 @@ impl LogFacts {
                 .iter()
                 .map(|segment| segment.state.clone())
                 .collect(),
+            carried: Vec::new(),
         }
     }
 

@@ -5,7 +5,8 @@
 //! A log is the file that an application appends to and the segments that rotation has made of it. [`capture()`] opens
 //! them all as they are at one moment; [`verify`](crate::verify()) reads any such set of segments, live, from a
 //! repository or from a restored folder, and gives [`LogFacts`]; [`LogFacts::state`] is what the next verification
-//! compares with.
+//! compares with. [`check::quick`] looks at a live log, [`carry::plan`] keeps segments that
+//! rotation has removed from the host, [`sniff()`] recognises logs for discovery.
 //!
 //! Nothing here writes to the host, and nothing needs the writer's help.
 //!
@@ -18,7 +19,9 @@
 
 mod canonical;
 pub mod capture;
+pub mod carry;
 mod chain;
+pub mod check;
 pub mod continuity;
 mod encoding;
 pub mod facts;
@@ -29,6 +32,7 @@ mod lines;
 mod options;
 mod prefix;
 mod scan;
+mod sniff;
 pub mod state;
 mod time;
 mod verify;
@@ -40,5 +44,6 @@ pub use facts::{Fault, FaultKind, Finding, LogFacts};
 pub use options::{
     Algorithm, Canonical, CaptureLimits, ChainConfig, Format, Input, LogOptions, ReadLimits, VerifyOptions,
 };
+pub use sniff::{Confidence, Sniffed, sniff};
 pub use state::LogState;
 pub use verify::{Error, Verifier, verify};

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::carry::Carried;
 use crate::encoding::Encoding;
 
 /// One log as it was at a cut.
@@ -14,18 +15,21 @@ pub struct LogState {
     pub format: u32,
     /// The segments, oldest first.
     pub segments: Vec<SegmentState>,
+    /// Segments that were no longer on the host and were carried over from the snapshot before, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carried: Vec<Carried>,
 }
 
 impl LogState {
     /// The version written now.
     pub const FORMAT: u32 = 1;
 
-    /// Records in all segments.
+    /// Records in all segments on the host.
     pub fn records(&self) -> u64 {
         self.segments.iter().map(|segment| segment.records).sum()
     }
 
-    /// Bytes of whole lines in all segments.
+    /// Bytes of whole lines in all segments on the host.
     pub fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.len).sum()
     }

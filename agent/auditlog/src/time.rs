@@ -4,6 +4,18 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+/// Fields that hold a record's time in most logs.
+pub(crate) const FIELDS: [&str; 8] = [
+    "ts",
+    "time",
+    "timestamp",
+    "@timestamp",
+    "created_at",
+    "datetime",
+    "date",
+    "at",
+];
+
 /// Reads the value of a time field: a string (RFC 3339, or without a zone taken as UTC) or a number since 1970 in
 /// seconds, milli-, micro- or nanoseconds, told apart by magnitude.
 pub(crate) fn parse(value: &[u8]) -> Option<Timestamp> {

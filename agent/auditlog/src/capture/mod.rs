@@ -22,7 +22,8 @@ mod order;
 mod segment;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -138,6 +139,15 @@ pub fn capture(options: &LogOptions) -> Result<Captured, Error> {
             attempts,
         },
     })
+}
+
+/// Opens a file for discovery: `None` if it is not there or is no regular file.
+pub(crate) fn open_regular(path: &Path) -> Result<Option<File>, Error> {
+    match Opened::open(path.to_owned(), String::new(), None) {
+        Ok(opened) => Ok(Some(opened.file)),
+        Err(segment::Refused::Gone | segment::Refused::Other(_)) => Ok(None),
+        Err(segment::Refused::Failed(error)) => Err(error),
+    }
 }
 
 impl Captured {

@@ -16,18 +16,6 @@ use crate::{json, prefix};
 
 /// As much of a segment's beginning as is looked at.
 const START: usize = 64 << 10;
-/// Fields that hold a record's time in most logs.
-const TIME_FIELDS: [&str; 8] = [
-    "ts",
-    "time",
-    "timestamp",
-    "@timestamp",
-    "created_at",
-    "datetime",
-    "date",
-    "at",
-];
-
 /// One segment of a captured log.
 #[derive(Debug, Clone)]
 pub struct Segment {
@@ -335,7 +323,7 @@ fn first_time(text: &[u8], field: Option<&str>) -> Option<i128> {
             .iter()
             .find(|member| &line[member.key.clone()] == name.as_bytes())
     };
-    let names = field.into_iter().chain(TIME_FIELDS);
+    let names = field.into_iter().chain(time::FIELDS);
     let value = names
         .filter_map(named)
         .find_map(|member| time::parse(&line[member.value.clone()]))?;
