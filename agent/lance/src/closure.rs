@@ -2,6 +2,7 @@
 
 use crate::layout::{DATA, DELETIONS, INDICES, TRANSACTIONS};
 use crate::manifest::{BasePath, Manifest};
+use crate::report::Problem;
 
 /// A file that a manifest refers to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +15,18 @@ pub struct Reference {
     pub size: Option<u64>,
     /// Whether the version is broken without it. Transaction files are history only.
     pub required: bool,
+}
+
+impl Reference {
+    /// What is wrong with the file, given its length on disk, `None` if it is not there.
+    pub(crate) fn problem(&self, len: Option<u64>) -> Option<Problem> {
+        match (len, self.size) {
+            (None, _) => self.required.then_some(Problem::Missing),
+            (Some(0), _) => self.required.then_some(Problem::Empty),
+            (Some(found), Some(recorded)) if found != recorded => Some(Problem::Size { recorded, found }),
+            _ => None,
+        }
+    }
 }
 
 /// A folder whose every file belongs to the closure, because the manifest does not list them.

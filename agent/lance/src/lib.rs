@@ -11,7 +11,9 @@
 //! | [`manifest`] | the manifest decoder |
 //! | [`closure`] | what one version needs on disk |
 //! | [`discover()`] | where tables are |
+//! | [`patch`] | base paths of a restored copy |
 //! | [`pins`] | what keeps a file's bytes within reach after its writer deletes it |
+//! | [`check`] | quick checks of a live database |
 //! | [`collect()`] | the cut of one database |
 //!
 //! ```no_run
@@ -27,6 +29,7 @@
 //! # }
 //! ```
 
+pub mod check;
 pub mod closure;
 mod collect;
 mod dir;
@@ -36,6 +39,7 @@ mod error;
 mod fixtures;
 pub mod layout;
 pub mod manifest;
+pub mod patch;
 pub mod pins;
 mod report;
 

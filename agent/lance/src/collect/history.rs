@@ -59,6 +59,17 @@ impl Versions {
         line.map(|(name, file)| (name.version(), file.as_str()))
     }
 
+    /// File names of all versions, newest first, detached ones last.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|(_, file)| file.as_str())
+    }
+
+    /// Whether old and new names are mixed, which Lance refuses.
+    pub(crate) fn are_mixed(&self) -> bool {
+        let has = |wanted: fn(&ManifestName) -> bool| self.names.iter().any(|(name, _)| wanted(name));
+        has(|name| matches!(name, ManifestName::V1(_))) && has(|name| matches!(name, ManifestName::V2(_)))
+    }
+
     /// File names of the versions besides `head` that are wanted, newest first.
     pub(crate) fn wanted(
         &self,

@@ -49,7 +49,12 @@ use crate::error::Error;
 use crate::pins::{Attributes, Pin, PinMethod, PinSummary};
 use crate::report::{Damage, Excluded, ExternalBase, Mode, TableStamp};
 
-use context::Context;
+pub(crate) use bases::{Location, local_path, normal};
+pub(crate) use context::Context;
+pub(crate) use folder::Walk;
+pub(crate) use history::Versions;
+pub(crate) use refs::{Refs, Tag};
+
 use table::TableState;
 
 /// Which versions of each table are taken.

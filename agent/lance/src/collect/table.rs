@@ -443,7 +443,7 @@ impl<'a> Taking<'a> {
 
 impl Context {
     /// Tags lie with the main line, for its branches too.
-    fn tags_for(&mut self, path: &str, own: &Refs) -> Vec<super::refs::Tag> {
+    pub(crate) fn tags_for(&mut self, path: &str, own: &Refs) -> Vec<super::refs::Tag> {
         let (owner, branch) = split_branch(path);
         if branch.is_none() {
             return own.tags.clone();
@@ -459,7 +459,7 @@ impl Context {
 }
 
 impl TableStamp {
-    fn note_refs(&mut self, refs: &Refs) {
+    pub(crate) fn note_refs(&mut self, refs: &Refs) {
         self.branches = refs.branches.clone();
         let included = |version: u64| version == self.version || self.history.contains(&version);
         let stamps = refs.tags.iter().map(|tag| TagStamp {

@@ -1,8 +1,6 @@
 //! One version of one table: its manifest, then everything it refers to.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::closure::{Closure, Folder, Reference};
@@ -10,7 +8,7 @@ use crate::dir::{Dir, Identity, is_missing};
 use crate::discover::join;
 use crate::error::Error;
 use crate::layout::{self, VERSIONS};
-use crate::manifest::{DecodeError, Manifest};
+use crate::manifest::{DecodeError, Manifest, read_manifest};
 use crate::report::{Damage, Excluded, ExternalBase, Problem};
 
 use super::bases::Location;
@@ -19,8 +17,6 @@ use super::folder::Walk;
 use super::table::TableState;
 use super::{Entries, PinnedEntry};
 
-/// A manifest larger than this is not read: it would be hostile or broken.
-const MANIFEST_MAX: u64 = 1 << 30;
 /// How many files are pinned between two looks at the cancellation token.
 const CANCEL_EVERY: usize = 256;
 
@@ -76,7 +72,7 @@ impl Taking<'_> {
             return Ok(Outcome::Gone);
         };
         let identity = identity(&entry);
-        let manifest = match read_manifest(context, &entry)? {
+        let manifest = match decode(context, &entry)? {
             Ok(manifest) => manifest,
             Err(error) => return Ok(Outcome::Unreadable(identity, error)),
         };
@@ -124,19 +120,10 @@ impl Taking<'_> {
                 return Ok(());
             }
         };
-        let problem = match &entry {
-            Err(_) if !reference.required => return Ok(()),
-            Err(_) => Problem::Missing,
-            Ok(entry) => {
-                version.bytes = version.bytes.saturating_add(entry.len());
-                match (reference.size, entry.len()) {
-                    (Some(recorded), found) if found > 0 && recorded != found => {
-                        Problem::Size { recorded, found }
-                    }
-                    (_, 0) if reference.required => Problem::Empty,
-                    _ => return Ok(()),
-                }
-            }
+        let len = entry.as_ref().ok().map(|entry| entry.len());
+        version.bytes = version.bytes.saturating_add(len.unwrap_or(0));
+        let Some(problem) = reference.problem(len) else {
+            return Ok(());
         };
         let path = entry.map_or_else(|path| path, |entry| entry.path.clone());
         version.note(self.path, path, problem);
@@ -273,29 +260,12 @@ fn identity(entry: &PinnedEntry) -> Identity {
 }
 
 /// Reads a pinned manifest. The outer error is ours, the inner one says what is wrong with the bytes.
-fn read_manifest(context: &Context, entry: &PinnedEntry) -> Result<Result<Manifest, DecodeError>, Error> {
-    let failed = |source| Error::Read {
-        path: PathBuf::from(&context.path).join(&entry.path),
-        source,
+fn decode(context: &Context, entry: &PinnedEntry) -> Result<Result<Manifest, DecodeError>, Error> {
+    let bytes = match entry.file() {
+        Ok(Some(file)) => read_manifest(&file, entry.len()),
+        Ok(None) => Ok(Vec::new()),
+        Err(error) => Err(error),
     };
-    if entry.len() > MANIFEST_MAX {
-        let len = usize::try_from(entry.len()).unwrap_or(usize::MAX);
-        return Ok(Err(DecodeError::TooLarge { len }));
-    }
-    let mut bytes = vec![0; usize::try_from(entry.len()).unwrap_or(0)];
-    read_full(entry, &mut bytes).map_err(failed)?;
+    let bytes = bytes.map_err(|error| context.failed(&entry.path, error))?;
     Ok(Manifest::decode(&bytes))
-}
-
-fn read_full(entry: &PinnedEntry, bytes: &mut Vec<u8>) -> io::Result<()> {
-    let Some(pin) = entry.content() else { return Ok(()) };
-    let file = pin.file()?;
-    let mut at = 0;
-    while at < bytes.len() {
-        match std::os::unix::fs::FileExt::read_at(&*file, &mut bytes[at..], at as u64)? {
-            0 => bytes.truncate(at),
-            read => at += read,
-        }
-    }
-    Ok(())
 }

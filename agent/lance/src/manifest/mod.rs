@@ -13,10 +13,15 @@
 mod index;
 mod schema;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod wire;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 
 use jiff::Timestamp;
 use prost::Message;
@@ -46,12 +51,6 @@ pub enum DecodeError {
     /// Fewer bytes than a footer.
     #[error("the file has {len} bytes, less than the footer's 16")]
     TooShort {
-        /// Length of the file.
-        len: usize,
-    },
-    /// More bytes than any real manifest has.
-    #[error("the file has {len} bytes, more than a manifest can have")]
-    TooLarge {
         /// Length of the file.
         len: usize,
     },
@@ -313,6 +312,28 @@ impl Manifest {
             .filter_map(|fragment| fragment.deletion.as_ref());
         deletions.fold(0, |sum, file| sum.saturating_add(file.rows))
     }
+}
+
+/// A file larger than this is not read: no manifest comes near it.
+const LARGEST: u64 = 1 << 30;
+
+/// Reads a manifest's bytes. A file that is cut short meanwhile comes out short, which decoding refuses.
+pub(crate) fn read_manifest(file: &File, len: u64) -> io::Result<Vec<u8>> {
+    if len > LARGEST {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("{len} bytes, more than any manifest has"),
+        ));
+    }
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    let mut at = 0;
+    while at < bytes.len() {
+        match file.read_at(&mut bytes[at..], at as u64)? {
+            0 => bytes.truncate(at),
+            read => at += read,
+        }
+    }
+    Ok(bytes)
 }
 
 /// The bytes of the Manifest message.
