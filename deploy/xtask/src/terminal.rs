@@ -31,3 +31,23 @@ pub(crate) fn result(what: &str) {
 fn line(mut to: impl Write, what: &str) {
     let _closed = writeln!(to, "{what}").and_then(|()| to.flush());
 }
+
+/// How long something takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "tasks report how long they took; nothing depends on it"
+    )]
+    pub(crate) fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// Seconds since the start.
+    pub(crate) fn seconds(self) -> f64 {
+        self.0.elapsed().as_secs_f64()
+    }
+}

@@ -1,0 +1,143 @@
+//! The demo's folder: data, repository, state, and the configuration that names them.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::{Options, absolute};
+use crate::workspace::Workspace;
+
+/// One folder with everything in it.
+#[derive(Debug)]
+pub(super) struct Stage {
+    folder: PathBuf,
+    binaries: PathBuf,
+    repository: String,
+    own_data: bool,
+}
+
+impl Stage {
+    /// Removes what an earlier demo left and writes the configuration for this one.
+    pub(super) fn set(workspace: &Workspace, options: &Options) -> Result<Self> {
+        let folder = workspace.target.join("demo");
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
+        }
+        std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        let repository = match &options.repository {
+            // A new one each time: a repository can be made only once, and another demo's must not be touched.
+            Some(url) => format!("{}/drctl-demo-{}", url.trim_end_matches('/'), std::process::id()),
+            None => format!("file://{}", folder.join("repository").display()),
+        };
+        let own_data = options.lancedb.is_some() || options.audit_log.is_some();
+        let stage = Self {
+            folder,
+            binaries: workspace.target.join("debug"),
+            repository,
+            own_data,
+        };
+        let sources = if own_data {
+            own_sources(options)?
+        } else {
+            sample_sources(&stage.data())
+        };
+        let text = stage.configuration(&sources);
+        std::fs::write(stage.config(), text)
+            .with_context(|| format!("write {}", stage.config().display()))?;
+        Ok(stage)
+    }
+
+    /// Whether a person's own data are rehearsed: then nobody writes.
+    pub(super) fn has_own_data(&self) -> bool {
+        self.own_data
+    }
+
+    /// A binary of this build.
+    pub(super) fn binary(&self, name: &str) -> PathBuf {
+        self.binaries.join(name)
+    }
+
+    /// Where sample data lie.
+    pub(super) fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// The agent's configuration.
+    pub(super) fn config(&self) -> PathBuf {
+        self.folder.join("agent.toml")
+    }
+
+    /// The repository's URL.
+    pub(super) fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// The repository's folder, where it is one.
+    pub(super) fn repository_dir(&self) -> PathBuf {
+        self.folder.join("repository")
+    }
+
+    /// The key that would live off the host.
+    pub(super) fn recovery_key(&self) -> PathBuf {
+        self.folder.join("recovery.key")
+    }
+
+    /// Where the agent keeps reports.
+    pub(super) fn reports(&self) -> PathBuf {
+        self.folder.join("state").join("reports")
+    }
+
+    fn configuration(&self, sources: &str) -> String {
+        format!(
+            "[agent]\nhost = \"demo\"\nstate_dir = {state}\nscratch = {{ path = {scratch} }}\nsuspend_file = {suspend}\n\n\
+             [repository]\nurl = {url}\nkey_file = {key}\n{sources}",
+            state = quoted(&self.folder.join("state")),
+            scratch = quoted(&self.folder.join("scratch")),
+            suspend = quoted(&self.folder.join("SUSPEND")),
+            url = toml_string(&self.repository),
+            key = quoted(&self.folder.join("host.key")),
+        )
+    }
+}
+
+/// What `dr-sample` writes.
+fn sample_sources(data: &Path) -> String {
+    format!(
+        "\n[[source]]\nname = \"memory\"\nkind = \"lancedb\"\npath = {database}\n\n\
+         [[source]]\nname = \"audit\"\nkind = \"audit-log\"\npath = {log}\nrotated = \"audit.log.*\"\n\
+         chain = {{ algorithm = \"sha256\", hash = \"hash\", previous = \"prev_hash\", \
+         canonical = \"json-sorted-compact\" }}\n",
+        database = quoted(&data.join("rocketship-db")),
+        log = quoted(&data.join("logs").join("audit.log")),
+    )
+}
+
+/// What a person brought.
+fn own_sources(options: &Options) -> Result<String> {
+    let mut text = String::new();
+    if let Some(path) = &options.lancedb {
+        let path = quoted(&absolute(path)?);
+        write!(
+            text,
+            "\n[[source]]\nname = \"lancedb\"\nkind = \"lancedb\"\npath = {path}\n"
+        )?;
+    }
+    if let Some(path) = &options.audit_log {
+        let path = quoted(&absolute(path)?);
+        write!(
+            text,
+            "\n[[source]]\nname = \"audit-log\"\nkind = \"audit-log\"\npath = {path}\n"
+        )?;
+    }
+    Ok(text)
+}
+
+fn quoted(path: &Path) -> String {
+    toml_string(&path.display().to_string())
+}
+
+/// A TOML basic string; JSON's escapes are a subset of TOML's.
+fn toml_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
