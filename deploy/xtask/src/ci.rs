@@ -44,7 +44,7 @@ pub(crate) fn deny(workspace: &Workspace, options: &DenyOptions) -> Result<()> {
     let mut command = workspace.cargo("deny")?;
     // Cargo finds its subcommands by PATH.
     command.env("PATH", tools::path_with(program.parent())?);
-    command.args(["--locked", "--all-features", "check", "--config", ".deny.toml"]);
+    command.args(["--locked", "--all-features", "--config", ".deny.toml", "check"]);
     command.args(["bans", "licenses", "sources"]);
     if options.advisories {
         command.arg("advisories");
