@@ -14,8 +14,10 @@
 pub mod binaries;
 pub mod fixtures;
 pub mod host;
+pub mod moto;
 pub mod oracle;
 pub mod process;
+pub mod s3_server;
 pub mod volume;
 
 use std::io::Write;

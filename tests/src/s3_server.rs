@@ -82,9 +82,17 @@ impl S3Server {
         let mut builder = S3ServiceBuilder::new(store::Store::new(root.path())?);
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let shared = Arc::new(Shared::default());
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
         runtime.spawn(serve(listener, builder.build(), Arc::clone(&shared)));
-        Ok(Self { endpoint, root, shared, runtime: Some(runtime) })
+        Ok(Self {
+            endpoint,
+            root,
+            shared,
+            runtime: Some(runtime),
+        })
     }
 
     /// Starts a server with one bucket.
@@ -138,12 +146,14 @@ impl S3Server {
 
     /// Meets all requests that follow in this way.
     pub fn behave(&self, behaviour: Behaviour) {
-        self.shared.change(|mood| (mood.behaviour, mood.left) = (behaviour, None));
+        self.shared
+            .change(|mood| (mood.behaviour, mood.left) = (behaviour, None));
     }
 
     /// Meets the next `requests` in this way, and is normal again.
     pub fn behave_for(&self, requests: u64, behaviour: Behaviour) {
-        self.shared.change(|mood| (mood.behaviour, mood.left) = (behaviour, Some(requests)));
+        self.shared
+            .change(|mood| (mood.behaviour, mood.left) = (behaviour, Some(requests)));
     }
 
     /// Waits so long before each answer that follows.
@@ -210,12 +220,20 @@ async fn connection(socket: TcpStream, service: S3Service, shared: Arc<Shared>) 
     let _ = socket.set_nodelay(true);
     let answer = service_fn(|request| answer(request, &service, &shared));
     // Errors are broken connections, which are this server's business too.
-    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), answer).await;
+    let _ = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(socket), answer)
+        .await;
 }
 
-async fn answer(request: Request<Incoming>, service: &S3Service, shared: &Shared) -> io::Result<Response<Body>> {
+async fn answer(
+    request: Request<Incoming>,
+    service: &S3Service,
+    shared: &Shared,
+) -> io::Result<Response<Body>> {
     shared.requests.fetch_add(1, Ordering::Relaxed);
-    shared.received.fetch_add(request.body().size_hint().lower(), Ordering::Relaxed);
+    shared
+        .received
+        .fetch_add(request.body().size_hint().lower(), Ordering::Relaxed);
     let (delay, behaviour) = shared.next();
     tokio::time::sleep(delay).await;
     match behaviour {
@@ -228,15 +246,18 @@ async fn answer(request: Request<Incoming>, service: &S3Service, shared: &Shared
         Behaviour::Refuse => refuse(503, &S3ErrorCode::SlowDown, "Please reduce your request rate."),
         Behaviour::Expired => refuse(400, &S3ErrorCode::ExpiredToken, "The provided token has expired."),
         Behaviour::Forbid => refuse(403, &S3ErrorCode::AccessDenied, "Access Denied"),
-        Behaviour::Full => {
-            refuse(507, &S3ErrorCode::Custom("XMinioStorageFull".into()), "Storage backend has reached its minimum free drive threshold.")
-        }
+        Behaviour::Full => refuse(
+            507,
+            &S3ErrorCode::Custom("XMinioStorageFull".into()),
+            "Storage backend has reached its minimum free drive threshold.",
+        ),
     }
 }
 
 fn refuse(status: u16, code: &S3ErrorCode, message: &str) -> io::Result<Response<Body>> {
     let code = code.as_str();
-    let text = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>");
+    let text =
+        format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>{message}</Message></Error>");
     // Without reading the request's body the connection can not be used again.
     Response::builder()
         .status(status)

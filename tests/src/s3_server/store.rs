@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow};
 use async_trait::async_trait;
 use s3s::dto::{
-    AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
-    CopyObjectInput, CopyObjectOutput, CreateBucketInput, CreateBucketOutput, CreateMultipartUploadInput,
-    CreateMultipartUploadOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput,
-    GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput, GetObjectOutput, HeadBucketInput,
-    HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListObjectsInput,
-    ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, PutObjectInput, PutObjectOutput, UploadPartInput,
-    UploadPartOutput,
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
+    CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CreateBucketInput, CreateBucketOutput,
+    CreateMultipartUploadInput, CreateMultipartUploadOutput, DeleteObjectInput, DeleteObjectOutput,
+    DeleteObjectsInput, DeleteObjectsOutput, GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput,
+    GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput,
+    ListBucketsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output,
+    PutObjectInput, PutObjectOutput, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
@@ -29,7 +29,11 @@ pub(super) struct Store {
 impl Store {
     pub(super) fn new(root: &Path) -> Result<Self> {
         let files = FileSystem::new(root).map_err(|error| anyhow!("serve {}: {error:?}", root.display()))?;
-        Ok(Self { files, root: root.to_owned(), creating: Mutex::default() })
+        Ok(Self {
+            files,
+            root: root.to_owned(),
+            creating: Mutex::default(),
+        })
     }
 
     /// Says what S3 says of a name that is no object here.
@@ -74,7 +78,9 @@ impl S3 for Store {
 
     async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> Answer<DeleteObjectOutput> {
         match self.check_object(&request.input.bucket, &request.input.key) {
-            Err(error) if error.code().as_str() == "NoSuchKey" => Ok(S3Response::new(DeleteObjectOutput::default())),
+            Err(error) if error.code().as_str() == "NoSuchKey" => {
+                Ok(S3Response::new(DeleteObjectOutput::default()))
+            }
             Err(error) => Err(error),
             Ok(()) => self.files.delete_object(request).await,
         }
@@ -85,7 +91,10 @@ impl S3 for Store {
         self.files.list_objects(request).await
     }
 
-    async fn list_objects_v2(&self, mut request: S3Request<ListObjectsV2Input>) -> Answer<ListObjectsV2Output> {
+    async fn list_objects_v2(
+        &self,
+        mut request: S3Request<ListObjectsV2Input>,
+    ) -> Answer<ListObjectsV2Output> {
         request.input.delimiter = request.input.delimiter.filter(|delimiter| !delimiter.is_empty());
         self.files.list_objects_v2(request).await
     }
@@ -110,7 +119,10 @@ impl S3 for Store {
         self.files.list_buckets(request).await
     }
 
-    async fn get_bucket_location(&self, request: S3Request<GetBucketLocationInput>) -> Answer<GetBucketLocationOutput> {
+    async fn get_bucket_location(
+        &self,
+        request: S3Request<GetBucketLocationInput>,
+    ) -> Answer<GetBucketLocationOutput> {
         self.files.get_bucket_location(request).await
     }
 
