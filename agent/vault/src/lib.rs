@@ -33,6 +33,7 @@ pub mod layout;
 pub mod manifest;
 pub mod pack;
 pub mod progress;
+pub mod read;
 pub mod repository;
 pub mod storage;
 pub mod tree;

@@ -150,6 +150,21 @@ impl Encoder {
     }
 }
 
+impl Encoder {
+    /// One entry by itself, outside of any stream.
+    pub(crate) fn encode_alone(entry: &Entry) -> Result<Vec<u8>, Malformed> {
+        let wire = entry_to_wire(entry);
+        if wire.encoded_len() > MAX_RECORD {
+            let reason = "an entry with too many attributes";
+            return Err(Malformed::Contradiction {
+                path: entry.path.clone(),
+                reason,
+            });
+        }
+        Ok(wire.encode_to_vec())
+    }
+}
+
 fn record_to_wire(record: &Record) -> RecordWire {
     let body = match record {
         Record::Entry(entry) => BodyWire::Entry(entry_to_wire(entry)),
@@ -315,6 +330,11 @@ impl Decoder {
     /// A decoder at the beginning of a stream.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What [`Encoder::encode_alone`] has written.
+    pub(crate) fn decode_alone(bytes: &[u8]) -> Result<Entry, Malformed> {
+        entry_from_wire(EntryWire::decode(bytes).map_err(|error| Malformed::Encoding(error.to_string()))?)
     }
 
     /// Appends the next bytes of the stream.
