@@ -8,6 +8,13 @@ use crate::measure::TableMeasure;
 /// The longest line that an agent reads: facts of a table with many fragments are large.
 pub const MAX_LINE: usize = 64 << 20;
 
+/// Exit code of a probe that panicked outside of a table.
+pub const EXIT_PANIC: u8 = 70;
+/// Exit code of a probe that reached its memory limit.
+pub const EXIT_LIMIT: u8 = 75;
+/// Exit code of a probe that got no job it understands.
+pub const EXIT_USAGE: u8 = 64;
+
 /// Which program measures, as far as answers may depend on it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ProbeIdentity {

@@ -9,7 +9,7 @@
 //! Cancelling kills the probe and ends with [`Ended::Cancelled`].
 
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +19,11 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-use crate::event::{Event, MAX_LINE, ProbeIdentity, Summary};
+use crate::event::{EXIT_LIMIT, EXIT_PANIC, Event, MAX_LINE, ProbeIdentity, Summary};
 use crate::facts::Facts;
 use crate::fault::{Fault, FaultKind};
 use crate::frame::shorten;
-use crate::job::Job;
+use crate::job::{Job, Limits};
 use crate::measure::TableMeasure;
 use crate::serve::{self, Served, serve};
 use crate::tree::FileTree;
@@ -35,6 +35,8 @@ pub struct Options {
     pub program: PathBuf,
     /// The longest that it may run.
     pub deadline: Duration,
+    /// Where it may put temporary files; only a write test needs that.
+    pub temporary: Option<PathBuf>,
     /// Bounds on what it may take from the tree.
     pub serve: serve::Options,
 }
@@ -138,17 +140,12 @@ fn exit_fault(status: ExitStatus) -> (FaultKind, String) {
     let kind = match status.signal() {
         Some(SIGILL | SIGABRT | SIGBUS | SIGSEGV) => FaultKind::Undecodable,
         Some(_) => FaultKind::Limit,
-        None if status.code() == Some(EXIT_PANIC) => FaultKind::Undecodable,
-        None if status.code() == Some(EXIT_LIMIT) => FaultKind::Limit,
+        None if status.code() == Some(i32::from(EXIT_PANIC)) => FaultKind::Undecodable,
+        None if status.code() == Some(i32::from(EXIT_LIMIT)) => FaultKind::Limit,
         None => FaultKind::Unavailable,
     };
     (kind, format!("the probe ended without a result: {status}"))
 }
-
-/// Exit code of a probe that panicked outside a table.
-pub const EXIT_PANIC: i32 = 70;
-/// Exit code of a probe that reached its memory limit.
-pub const EXIT_LIMIT: i32 = 75;
 
 /// Runs one job. `watch` sees every event as it comes.
 pub async fn run(
@@ -166,7 +163,7 @@ pub async fn run(
         served: Served::default(),
         ended: Ended::Cancelled,
     };
-    let (mut child, socket) = match start(&options.program) {
+    let (mut child, socket) = match start(options, &job.limits) {
         Ok(started) => started,
         Err(error) => {
             outcome.ended = Ended::NotStarted(error);
@@ -204,17 +201,34 @@ pub async fn run(
     outcome
 }
 
-fn start(program: &Path) -> std::io::Result<(Child, UnixStream)> {
+fn start(options: &Options, limits: &Limits) -> std::io::Result<(Child, UnixStream)> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
-    let child = Command::new(program)
+    let child = Command::new(&options.program)
         .env_clear()
+        .envs(environment(limits))
+        .envs(options.temporary.as_deref().map(|folder| ("TMPDIR", folder)))
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
     Ok((child, UnixStream::from_std(ours)?))
+}
+
+/// Lance takes these from the environment alone, and by default allows itself gigabytes of read-ahead.
+fn environment(limits: &Limits) -> Vec<(&'static str, String)> {
+    let threads = limits.threads.max(1).to_string();
+    let share = |part: u64| (limits.memory / part).max(1 << 20).to_string();
+    vec![
+        ("LANCE_CPU_THREADS", threads.clone()),
+        ("RAYON_NUM_THREADS", threads),
+        ("LANCE_IO_THREADS", "16".to_owned()),
+        ("LANCE_DEFAULT_IO_BUFFER_SIZE", share(16)),
+        ("LANCE_MEM_POOL_SIZE", share(4)),
+        ("LANCE_MAX_IOP_SIZE", crate::frame::MAX_READ.to_string()),
+        ("MALLOC_ARENA_MAX", "2".to_owned()),
+    ]
 }
 
 /// Waits a moment for a probe that has said its last word, then kills it.

@@ -1,0 +1,139 @@
+//! What an error means.
+//!
+//! Lance retries reads and rewords their errors, so what the tree refused is looked up in the socket's memo first;
+//! only an error that the tree has no part in is judged by its own type and text.
+
+use std::error::Error;
+
+use dr_probe_wire::client::Memo;
+use dr_probe_wire::fault::{Fault, FaultKind, Step};
+use dr_probe_wire::frame::shorten;
+
+/// The longest message of a fault.
+const MAX_MESSAGE: usize = 800;
+
+/// Makes a fault of an error. `memo` is what the tree has refused so far; `panics` came up while this was done.
+pub fn fault(
+    step: Step,
+    subject: Option<&str>,
+    error: &(dyn Error + 'static),
+    memo: &Memo,
+    panics: &[String],
+) -> Fault {
+    let text = chain(error);
+    let (kind, file) = judge(error, &text, memo);
+    let mut message = match kind {
+        FaultKind::Damaged => file.as_ref().and_then(|file| memo.damaged.get(file)).cloned(),
+        FaultKind::Unavailable => file.as_ref().and_then(|file| memo.unavailable.get(file)).cloned(),
+        _ => None,
+    }
+    .unwrap_or(text);
+    if let Some(panic) = panics.first() {
+        message = format!("{message}; a decoder panicked: {panic}");
+    }
+    let message = shorten(&message, MAX_MESSAGE).to_owned();
+    Fault {
+        kind,
+        step,
+        subject: subject.map(str::to_owned),
+        file,
+        message,
+    }
+}
+
+/// A fault of a panic.
+pub fn panicked(step: Step, subject: Option<&str>, panics: &[String]) -> Fault {
+    let what = panics.first().map_or("it", String::as_str);
+    let message = format!("a decoder panicked: {}", shorten(what, MAX_MESSAGE));
+    Fault {
+        kind: FaultKind::Undecodable,
+        step,
+        subject: subject.map(str::to_owned),
+        file: None,
+        message,
+    }
+}
+
+fn judge(error: &(dyn Error + 'static), text: &str, memo: &Memo) -> (FaultKind, Option<String>) {
+    let named = |paths: &std::collections::BTreeMap<String, String>| {
+        paths.keys().find(|path| text.contains(path.as_str())).cloned()
+    };
+    if let Some(file) = named(&memo.damaged) {
+        return (FaultKind::Damaged, Some(file));
+    }
+    if let Some(file) = named(&memo.unavailable) {
+        return (FaultKind::Unavailable, Some(file));
+    }
+    if text.contains("the agent is gone") {
+        return (FaultKind::Unavailable, None);
+    }
+    if let Some(found) = walk(error).find_map(missing) {
+        return (FaultKind::Missing, found);
+    }
+    (by_text(error, text), None)
+}
+
+fn by_text(error: &(dyn Error + 'static), text: &str) -> FaultKind {
+    use std::io::ErrorKind;
+    let io = walk(error)
+        .find_map(|error| error.downcast_ref::<std::io::Error>())
+        .map(std::io::Error::kind);
+    let lower = text.to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    match io {
+        Some(ErrorKind::NotFound) => FaultKind::Missing,
+        Some(ErrorKind::PermissionDenied | ErrorKind::TimedOut) => FaultKind::Unavailable,
+        Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::OutOfMemory) => FaultKind::Limit,
+        _ if says(&[
+            "too many open files",
+            "no space left",
+            "resources exhausted",
+            "memory limit",
+        ]) =>
+        {
+            FaultKind::Limit
+        }
+        _ if says(&[
+            "please upgrade",
+            "cannot be read by this version",
+            "unsupported file version",
+        ]) =>
+        {
+            FaultKind::TooNew
+        }
+        // Lance words a missing file in several ways, and not always as an error of its own kind.
+        _ if says(&["not found: ", "no such file", " was not found", "does not exist"]) => FaultKind::Missing,
+        _ => FaultKind::Undecodable,
+    }
+}
+
+/// Whether this error says that a file is missing, and which.
+fn missing(error: &(dyn Error + 'static)) -> Option<Option<String>> {
+    if let Some(object_store::Error::NotFound { path, .. }) = error.downcast_ref() {
+        return Some(Some(path.trim_start_matches('/').to_owned()));
+    }
+    match error.downcast_ref() {
+        Some(lance_core::Error::NotFound { uri, .. }) => Some(Some(uri.trim_start_matches('/').to_owned())),
+        Some(lance_core::Error::DatasetNotFound { path, .. }) => {
+            Some(Some(path.trim_start_matches('/').to_owned()))
+        }
+        _ => None,
+    }
+}
+
+fn walk<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source()).take(32)
+}
+
+/// The error with its sources. Most of Lance's errors repeat their source; those are told once.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    for part in walk(error).map(ToString::to_string) {
+        if text.is_empty() {
+            text = part;
+        } else if !text.contains(&part) {
+            text = format!("{text}: {part}");
+        }
+    }
+    text
+}

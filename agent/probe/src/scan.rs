@@ -1,0 +1,304 @@
+//! Reads every row once: digests and exact nearest rows in one pass.
+//!
+//! # Overview
+//! Rows come in any order and in batches bounded by bytes; Lance's row address says to which fragment a row
+//! belongs. Fragments whose digest is known are not hashed again; only their vectors are read, for the searches.
+//!
+//! # Consistency
+//! The key of a fragment's digest covers everything that decides its rows: id, data files, overlays, deletion
+//! file, the columns, and the canonical form's version. All of that is write-once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::types::UInt64Type;
+use dr_probe_wire::job::RowKey;
+use dr_probe_wire::measure::{Content, Digest, FragmentDigest};
+use dr_probe_wire::query::Hit;
+use futures::StreamExt;
+use lance::Dataset;
+use lance_core::datatypes::BlobHandling;
+use lance_table::format::Fragment;
+
+use crate::canonical::{self, Unsupported};
+use crate::digest::{ByFragment, RowHasher};
+use crate::exact::{self, Nearest};
+use crate::report::Reporter;
+
+/// Name of Lance's column of row ids.
+pub const ROW_ID: &str = "_rowid";
+/// Part of every fragment key: another canonical form or cell hash is another digest.
+const FORM: &str = "drctl digest 1";
+/// The most bytes that a batch aims for.
+const BATCH_BYTES: u64 = 4 << 20;
+
+/// What to read.
+pub struct Request<'a> {
+    /// Key of the row hashes.
+    pub key: RowKey,
+    /// Digests that need not be computed.
+    pub known: &'a [FragmentDigest],
+    /// Searches to answer on the way.
+    pub searches: Vec<Nearest>,
+    /// Batches hashed at a time.
+    pub threads: usize,
+    /// Memory that the process may hold.
+    pub memory: u64,
+}
+
+/// What was found.
+pub struct Scanned {
+    /// Digests.
+    pub content: Content,
+    /// Answers to the searches, in their order.
+    pub nearest: Vec<Vec<Hit>>,
+}
+
+/// Why a scan ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Lance did not read on.
+    #[error(transparent)]
+    Read(#[from] lance::Error),
+    /// A value has no canonical form.
+    #[error(transparent)]
+    Form(#[from] Unsupported),
+    /// Hashing panicked.
+    #[error("hash a batch")]
+    Hash(#[source] tokio::task::JoinError),
+}
+
+/// Reads the whole table.
+pub async fn scan(
+    dataset: &Arc<Dataset>,
+    request: Request<'_>,
+    reporter: &Arc<Reporter>,
+    notes: &mut Vec<String>,
+) -> Result<Scanned, Error> {
+    let columns = columns(dataset, notes);
+    let known: HashMap<&str, &Digest> = request
+        .known
+        .iter()
+        .map(|known| (known.key.as_str(), &known.digest))
+        .collect();
+    let keyed: Vec<(&Fragment, String)> = dataset
+        .fragments()
+        .iter()
+        .map(|fragment| (fragment, key(fragment, &columns)))
+        .collect();
+    let (cached, fresh): (Vec<_>, Vec<_>) = keyed
+        .iter()
+        .partition(|(_, key)| known.contains_key(key.as_str()));
+    let total = dataset
+        .fragments()
+        .iter()
+        .filter_map(Fragment::num_rows)
+        .sum::<usize>() as u64;
+    let mut pass = Pass {
+        dataset,
+        reporter,
+        searches: request.searches,
+        digests: ByFragment::new(),
+        rows: 0,
+        total,
+        threads: request.threads,
+        memory: request.memory,
+    };
+    let hasher = RowHasher::new(&request.key, &columns);
+    pass.read(
+        fresh.iter().map(|(fragment, _)| (*fragment).clone()).collect(),
+        &columns,
+        Some(&hasher),
+    )
+    .await?;
+    let rows_read = pass.rows;
+    let vectors = pass.search_columns();
+    if !vectors.is_empty() {
+        pass.read(
+            cached.iter().map(|(fragment, _)| (*fragment).clone()).collect(),
+            &vectors,
+            None,
+        )
+        .await?;
+    }
+    let mut content = Content {
+        rows_read,
+        ..Content::default()
+    };
+    for (fragment, key) in keyed {
+        let digest = match known.get(key.as_str()) {
+            Some(digest) => (*digest).clone(),
+            None => pass.digests.remove(&fragment.id).unwrap_or_default(),
+        };
+        content.digest.add(&digest);
+        content.fragments.push(FragmentDigest { key, digest });
+    }
+    let nearest = pass.searches.into_iter().map(Nearest::into_hits).collect();
+    Ok(Scanned { content, nearest })
+}
+
+/// Names of the columns that are digested; the others are noted.
+fn columns(dataset: &Dataset, notes: &mut Vec<String>) -> Vec<String> {
+    let mut columns = Vec::new();
+    for field in &dataset.schema().fields {
+        let kind = field.data_type();
+        if field.is_blob() || canonical::supports(&kind) {
+            columns.push(field.name.clone());
+        } else {
+            notes.push(format!(
+                "column {} is not digested: type {kind} has no canonical form",
+                field.name
+            ));
+        }
+    }
+    columns
+}
+
+/// Everything that decides the rows of a fragment, hashed.
+fn key(fragment: &Fragment, columns: &[String]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let mut part = |text: &str| {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    };
+    part(FORM);
+    part(&fragment.id.to_string());
+    for file in &fragment.files {
+        part(&format!("{} {:?} {:?}", file.path, file.fields, file.base_id));
+    }
+    part(&format!("{:?}", fragment.overlays));
+    part(&format!(
+        "{:?}",
+        fragment
+            .deletion_file
+            .as_ref()
+            .map(|file| (file.id, file.read_version, file.base_id))
+    ));
+    columns.iter().for_each(|column| part(column));
+    hasher.finalize().to_hex().to_string()
+}
+
+struct Pass<'a> {
+    dataset: &'a Arc<Dataset>,
+    reporter: &'a Arc<Reporter>,
+    searches: Vec<Nearest>,
+    digests: ByFragment,
+    rows: u64,
+    total: u64,
+    threads: usize,
+    memory: u64,
+}
+
+impl Pass<'_> {
+    fn search_columns(&self) -> Vec<String> {
+        let mut columns: Vec<String> = self.searches.iter().map(|search| search.column.clone()).collect();
+        columns.sort();
+        columns.dedup();
+        columns.retain(|column| self.dataset.schema().field(column).is_some());
+        columns
+    }
+
+    async fn read(
+        &mut self,
+        fragments: Vec<Fragment>,
+        columns: &[String],
+        hasher: Option<&RowHasher>,
+    ) -> Result<(), Error> {
+        if fragments.is_empty() {
+            return Ok(());
+        }
+        let mut scanner = self.dataset.scan();
+        scanner.project(columns)?;
+        scanner
+            .blob_handling(BlobHandling::AllBinary)
+            .with_fragments(fragments)
+            .with_row_id()
+            .with_row_address()
+            .scan_in_order(false)
+            .use_scalar_index(false)
+            .batch_size(batch_rows(self.dataset, columns))
+            .batch_readahead(self.threads)
+            .fragment_readahead(2)
+            .io_buffer_size((self.memory / 16).max(8 << 20));
+        let template: Vec<Nearest> = self.searches.iter().map(Nearest::fresh).collect();
+        let batches = scanner.try_into_stream().await?;
+        let hash = |batch: Result<RecordBatch, lance::Error>| {
+            let (hasher, searches) = (hasher.cloned(), template.clone());
+            async move {
+                let batch = batch?;
+                let work = move || digest(&batch, hasher.as_ref(), searches);
+                tokio::task::spawn_blocking(work).await.map_err(Error::Hash)?
+            }
+        };
+        let mut parts = batches.map(hash).buffer_unordered(self.threads);
+        while let Some(part) = parts.next().await {
+            let part = part?;
+            self.rows += part.rows;
+            self.searches
+                .iter_mut()
+                .zip(&part.searches)
+                .for_each(|(all, part)| all.merge(part));
+            for (fragment, digest) in &part.digests {
+                self.digests.entry(*fragment).or_default().add(digest);
+            }
+            self.reporter.progress(self.rows, self.total);
+        }
+        Ok(())
+    }
+}
+
+struct Part {
+    rows: u64,
+    digests: ByFragment,
+    searches: Vec<Nearest>,
+}
+
+fn digest(
+    batch: &RecordBatch,
+    hasher: Option<&RowHasher>,
+    mut searches: Vec<Nearest>,
+) -> Result<Part, Error> {
+    let mut digests = ByFragment::new();
+    if let Some(hasher) = hasher {
+        hasher.add(batch, &mut digests)?;
+    }
+    if let Some(rows) = batch.column_by_name(ROW_ID) {
+        let rows = rows.as_primitive::<UInt64Type>().values();
+        let mut columns: Vec<String> = searches.iter().map(|search| search.column.clone()).collect();
+        columns.dedup();
+        for column in columns {
+            if let Some(vectors) = batch.column_by_name(&column) {
+                exact::compare(&mut searches, &column, vectors, rows);
+            }
+        }
+    }
+    Ok(Part {
+        rows: batch.num_rows() as u64,
+        digests,
+        searches,
+    })
+}
+
+/// As many rows as keep a batch near its size, by what the types say.
+fn batch_rows(dataset: &Dataset, columns: &[String]) -> usize {
+    const TEXT: u64 = 128;
+    let width = |name: &String| {
+        let Some(field) = dataset.schema().field(name) else {
+            return TEXT;
+        };
+        if field.is_blob() {
+            return 1 << 20;
+        }
+        match field.data_type() {
+            arrow_schema::DataType::FixedSizeList(item, size) => {
+                let item = item.data_type().primitive_width().unwrap_or(8) as u64;
+                item * u64::try_from(size).unwrap_or_default()
+            }
+            other => other.primitive_width().map_or(TEXT, |width| width as u64),
+        }
+    };
+    let row: u64 = columns.iter().map(width).sum::<u64>().max(1);
+    usize::try_from((BATCH_BYTES / row).clamp(16, 8192)).unwrap_or(16)
+}
