@@ -20,7 +20,7 @@ use crate::exact;
 use crate::golden::{self, Known};
 use crate::report::Reporter;
 use crate::scan;
-use crate::write_test;
+use crate::write_test::{self, Indices};
 
 /// One table of a job.
 pub struct Task<'a> {
@@ -312,7 +312,17 @@ async fn writes(task: &Task<'_>, opened: &Opened, table: &mut TableMeasure, faul
         ));
         return;
     };
-    table.write_test = task
-        .step(Step::WriteTest, None, faults, write_test::run(handle))
-        .await;
+    let before = faults.len();
+    let whole = write_test::run(handle, Indices::Optimise);
+    table.write_test = task.step(Step::WriteTest, None, faults, whole).await;
+    // Lance reads indices of old formats and panics when it is to write them.
+    let too_old = |fault: &Fault| fault.message.contains("not implemented: only for v2");
+    if faults.get(before).is_some_and(too_old) {
+        faults.truncate(before);
+        let note = "write test: its vector index has a format that LanceDB reads and no longer optimises; \
+                    append and cleanup were tested, an application has to build that index again";
+        table.notes.push(note.to_owned());
+        let without = write_test::run(handle, Indices::Leave);
+        table.write_test = task.step(Step::WriteTest, None, faults, without).await;
+    }
 }

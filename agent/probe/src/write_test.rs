@@ -11,8 +11,17 @@ use tokio::time::Instant;
 /// Rows that are appended: copies of the first ones.
 const ROWS: usize = 5;
 
+/// What an index of the table's age allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Indices {
+    /// Optimise them too.
+    Optimise,
+    /// Leave them: this LanceDB reads their format and does not write it.
+    Leave,
+}
+
 /// Does it all. The caller has made sure that this is a copy.
-pub async fn run(table: &Table) -> Result<WriteTest, lancedb::Error> {
+pub async fn run(table: &Table, indices: Indices) -> Result<WriteTest, lancedb::Error> {
     let start = Instant::now();
     let before = count(table).await?;
     let sample = table
@@ -27,7 +36,9 @@ pub async fn run(table: &Table) -> Result<WriteTest, lancedb::Error> {
         table.add(sample).execute().await?;
     }
     let after = count(table).await?;
-    table.optimize(OptimizeAction::All).await?;
+    if indices == Indices::Optimise {
+        table.optimize(OptimizeAction::All).await?;
+    }
     let prune = OptimizeAction::Prune {
         older_than: Some(lancedb::table::Duration::zero()),
         delete_unverified: Some(true),

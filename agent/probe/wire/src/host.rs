@@ -48,6 +48,7 @@ impl Options {
         Self {
             program: program.into(),
             deadline,
+            temporary: None,
             serve: serve::Options::default(),
         }
     }
