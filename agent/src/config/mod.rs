@@ -16,13 +16,10 @@ pub use self::environment::VARIABLES;
 pub use self::error::{Error, Problem};
 pub use self::load::{DEFAULT_PATH, Overrides, Surroundings, load};
 pub use self::model::{
-    Agent, Allow, Config, Coordinator, Credentials, DrillKind, Hook, Limits, LockMode, Metrics, Pins,
-    Repository, S3, Scratch, Tls,
+    Agent, Allow, Config, Coordinator, Credentials, Hook, Limits, LockMode, Metrics, Pins, Repository, S3,
+    Scratch, Tls,
 };
-pub use self::source::{
-    Canonical, Chain, ChainAlgorithm, ExpandError, History, PinMethod, ResolvedSource, Source, SourceKind,
-    expand_all, is_glob,
-};
+pub use self::source::{ExpandError, ResolvedSource, Source, SourceKind, expand_all, is_glob};
 pub use self::units::{Floor, InvalidUnit, Percent, Period, Rate, Size};
 pub use self::upload::{InvalidWindow, UploadLimits, Window};
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dr_proto::model::DrillKind;
 use serde::Deserialize;
 
 use super::source::Source;
@@ -160,8 +161,10 @@ pub struct S3 {
     pub region: Option<String>,
     /// The endpoint of a store that is not Amazon's.
     pub endpoint: Option<String>,
-    /// `https://endpoint/bucket/key` instead of `https://bucket.endpoint/key`.
-    pub path_style: bool,
+    /// `https://endpoint/bucket/key` instead of `https://bucket.endpoint/key`; true with an endpoint if unset.
+    pub path_style: Option<bool>,
+    /// Send no CRC32 with what is stored: only for stores that refuse requests with one.
+    pub without_checksums: bool,
     /// Where credentials come from.
     pub credentials: Credentials,
     /// Object lock mode for what is written.
@@ -170,7 +173,8 @@ pub struct S3 {
     pub lock_for: Option<Period>,
 }
 
-/// Where S3 credentials come from: `"default-chain"` or `{ profile = "name" }`.
+/// Where S3 credentials come from: `"default-chain"`, `{ profile = "name" }` or
+/// `{ static = { access_key = "…", secret_key_file = "/…" } }`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Credentials {
@@ -179,6 +183,18 @@ pub enum Credentials {
     DefaultChain,
     /// One named profile of the shared configuration files.
     Profile(String),
+    /// A fixed pair; the secret half stays in a file of its own.
+    Static(StaticCredentials),
+}
+
+/// A fixed pair of S3 keys.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StaticCredentials {
+    /// The access key's id.
+    pub access_key: String,
+    /// The file with the secret key alone in it.
+    pub secret_key_file: PathBuf,
 }
 
 /// Object lock modes of S3.
@@ -261,20 +277,6 @@ impl Default for Allow {
             failover: false,
         }
     }
-}
-
-/// Kinds of drills.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DrillKind {
-    /// Proves a snapshot in place.
-    Verify,
-    /// Restores it into scratch.
-    Restore,
-    /// Swaps it in on the live host.
-    Failover,
-    /// Seeded damage that must be found.
-    Negative,
 }
 
 /// A command of the host's own.

@@ -3,6 +3,9 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use dr_auditlog::ChainConfig;
+use dr_lance::History;
+use dr_lance::pins::PinMethod;
 use serde::Deserialize;
 
 use super::units::Period;
@@ -29,9 +32,15 @@ pub struct Source {
     /// How long captured segments are carried forward after they left the host.
     #[serde(default)]
     pub keep_for: Option<Period>,
+    /// How the bytes of an audit log are to be read.
+    #[serde(default)]
+    pub format: Option<dr_auditlog::Format>,
+    /// The field with the time of an audit log's records.
+    #[serde(default)]
+    pub time_field: Option<String>,
     /// The hash chain of an audit log.
     #[serde(default)]
-    pub chain: Option<Chain>,
+    pub chain: Option<ChainConfig>,
 }
 
 /// What kind of data a source is.
@@ -54,72 +63,6 @@ impl SourceKind {
     }
 }
 
-/// Which versions of a table go into a snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum History {
-    /// The current version of each table and branch.
-    Heads,
-    /// Also every tagged version.
-    #[default]
-    Tagged,
-    /// Every version that is still there.
-    All,
-}
-
-/// A way to keep a file's bytes reachable while they are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PinMethod {
-    /// Share the blocks with a file in a staging folder.
-    Reflink,
-    /// Keep the file open.
-    Descriptor,
-    /// Link it into a staging folder; changes ctime, so that other backup tools read everything again.
-    Hardlink,
-    /// Copy it.
-    Copy,
-}
-
-impl PinMethod {
-    /// The default order.
-    pub const DEFAULT: [Self; 3] = [Self::Reflink, Self::Descriptor, Self::Copy];
-}
-
-/// How an audit log chains its records.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Chain {
-    /// The hash function.
-    #[serde(default)]
-    pub algorithm: ChainAlgorithm,
-    /// The field that holds a record's own hash.
-    pub hash: String,
-    /// The field that holds the previous record's hash.
-    pub previous: String,
-    /// What exactly is hashed.
-    #[serde(default)]
-    pub canonical: Canonical,
-}
-
-/// Hash functions of audit chains.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ChainAlgorithm {
-    /// SHA-256, in hex.
-    #[default]
-    Sha256,
-}
-
-/// Canonical forms of a record under its hash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Canonical {
-    /// JSON without its hash field, keys sorted, no spaces.
-    #[default]
-    JsonSortedCompact,
-}
-
 /// One thing to protect: a source after its glob was expanded.
 #[derive(Debug, Clone)]
 pub struct ResolvedSource {
@@ -137,8 +80,12 @@ pub struct ResolvedSource {
     pub rotated: Option<String>,
     /// How long captured segments are carried forward.
     pub keep_for: Option<Period>,
+    /// How a log's bytes are to be read.
+    pub format: dr_auditlog::Format,
+    /// The field with the time of a log's records.
+    pub time_field: Option<String>,
     /// The hash chain.
-    pub chain: Option<Chain>,
+    pub chain: Option<ChainConfig>,
 }
 
 /// Why a source's path could not be expanded.
@@ -236,9 +183,14 @@ impl Source {
             kind: self.kind,
             path,
             history: self.history.unwrap_or_default(),
-            pin: self.pin.clone().unwrap_or_else(|| PinMethod::DEFAULT.to_vec()),
+            pin: self
+                .pin
+                .clone()
+                .unwrap_or_else(|| PinMethod::DEFAULT_ORDER.to_vec()),
             rotated: self.rotated.clone(),
             keep_for: self.keep_for,
+            format: self.format.unwrap_or_default(),
+            time_field: self.time_field.clone(),
             chain: self.chain.clone(),
         }
     }
@@ -286,6 +238,8 @@ mod tests {
             pin: None,
             rotated: None,
             keep_for: None,
+            format: None,
+            time_field: None,
             chain: None,
         }
     }
@@ -322,7 +276,7 @@ mod tests {
     fn a_plain_path_keeps_its_name_even_when_missing() {
         let found = source("/nowhere/db").expand().expect("expand");
         assert_eq!(found[0].name, "memory");
-        assert_eq!(found[0].pin, PinMethod::DEFAULT);
+        assert_eq!(found[0].pin, PinMethod::DEFAULT_ORDER);
         let twice = expand_all(&[source("/a"), source("/b")]);
         assert!(matches!(twice, Err(ExpandError::Twice { .. })));
     }

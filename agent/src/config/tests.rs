@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use dr_proto::model::DrillKind;
+
 use super::*;
 
 fn surroundings(variables: &[(&str, &str)]) -> Surroundings {
@@ -185,6 +187,10 @@ const BAD_FILES: &[(&str, &str)] = &[
     (
         "[limits]\nupload = { \"Mon 8-18\" = \"1 MiB/s\" }",
         "line 2: `limits.upload`: `Mon 8-18` is not a time window; write `default` or, for example, `Mon-Fri 08:00-18:00` or `Sat,Sun 00:00-24:00`",
+    ),
+    (
+        "[repository]\nurl = \"s3://b/p\"\ns3 = { lock = \"compliance\" }",
+        "line 3: `repository.s3.lock`: this version sets no object locks itself\nhint: give the bucket a default retention, which locks every object written, and leave this out",
     ),
     ("[agent\nhost = 1", "line 1: unclosed table, expected `]`"),
 ];

@@ -27,6 +27,11 @@ impl Default for UploadLimits {
 }
 
 impl UploadLimits {
+    /// Whether no hour of the week has a limit.
+    pub fn is_unlimited(&self) -> bool {
+        self.default.0.is_none() && self.windows.iter().all(|(_, rate)| rate.0.is_none())
+    }
+
     /// The rate at a moment of local time: the lowest of the windows that hold then, else the default.
     pub fn at(&self, local: DateTime) -> Rate {
         let rates = self

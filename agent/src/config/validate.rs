@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::error::Problem;
-use super::model::{Config, Repository};
+use super::model::{Config, Credentials, Repository};
 use super::source::{Source, SourceKind, is_glob};
 
 /// Schemes that a repository's URL may have.
-const SCHEMES: [&str; 3] = ["s3://", "file:///", "memory:"];
+const SCHEMES: [&str; 2] = ["s3://", "file:///"];
 
 /// Collects problems under keys.
 #[derive(Default)]
@@ -143,14 +143,25 @@ fn s3(repository: &Repository, findings: &mut Findings) {
             "start it with `https://`, or `http://` for a store on a trusted wire",
         );
     }
-    match (repository.s3.lock, repository.s3.lock_for) {
-        (Some(_), None) => findings.add(
-            "repository.s3.lock_for",
-            "is not set",
-            "say how long, such as `35d`",
-        ),
-        (None, Some(_)) => findings.add("repository.s3.lock", "is not set", "`compliance` or `governance`"),
-        _ => {}
+    if let Credentials::Static(keys) = &repository.s3.credentials {
+        absolute(
+            "repository.s3.credentials.static.secret_key_file",
+            &keys.secret_key_file,
+            findings,
+        );
+    }
+    // A lock that is asked for and not set would be a promise broken in silence.
+    for (key, set) in [
+        ("repository.s3.lock", repository.s3.lock.is_some()),
+        ("repository.s3.lock_for", repository.s3.lock_for.is_some()),
+    ] {
+        if set {
+            findings.add(
+                key,
+                "this version sets no object locks itself",
+                "give the bucket a default retention, which locks every object written, and leave this out",
+            );
+        }
     }
 }
 
@@ -217,6 +228,8 @@ fn check_source(index: usize, source: &Source, findings: &mut Findings) {
             ("rotated", source.rotated.is_some()),
             ("chain", source.chain.is_some()),
             ("keep_for", source.keep_for.is_some()),
+            ("format", source.format.is_some()),
+            ("time_field", source.time_field.is_some()),
         ],
         SourceKind::AuditLog => &[
             ("history", source.history.is_some()),
