@@ -35,6 +35,7 @@ pub mod pack;
 pub mod progress;
 pub mod read;
 pub mod repository;
+pub mod restore;
 pub mod storage;
 pub mod tree;
 pub mod writer;

@@ -1,0 +1,171 @@
+//! The staging directory: everything is reached from its open handle, and never through a link.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustix::fs::{self, AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::tree::TreePath;
+
+/// A directory being filled. Cheap to clone; closed for all clones at once.
+#[derive(Debug, Clone)]
+pub(super) struct Site {
+    path: PathBuf,
+    root: Arc<File>,
+    /// Writers hold it shared; whoever removes the directory takes it and says that it is over.
+    closed: Arc<RwLock<bool>>,
+}
+
+impl Site {
+    /// Makes the directory; it must not exist. Nobody else may look inside until it is complete.
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
+        fs::mkdir(path, Mode::RWXU)?;
+        let root = File::open(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            root: Arc::new(root),
+            closed: Arc::default(),
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn full(&self, path: &TreePath) -> PathBuf {
+        if path.is_root() {
+            self.path.clone()
+        } else {
+            self.path.join(path.as_path())
+        }
+    }
+
+    /// Does `write` unless the site has been closed.
+    pub(super) fn write<T>(&self, write: impl FnOnce(&Self) -> io::Result<T>) -> io::Result<T> {
+        let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
+        if *closed {
+            Err(io::ErrorKind::Interrupted.into())
+        } else {
+            write(self)
+        }
+    }
+
+    /// Waits for those who write, and lets nobody write after them.
+    pub(super) fn close(&self) {
+        *self.closed.write().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+
+    pub(super) fn create_directory(&self, path: &TreePath) -> io::Result<()> {
+        let parent = self.open_parent(path)?;
+        Ok(fs::mkdirat(parent, path.name(), Mode::RWXU)?)
+    }
+
+    pub(super) fn create_link(&self, path: &TreePath, target: &[u8]) -> io::Result<()> {
+        let parent = self.open_parent(path)?;
+        Ok(fs::symlinkat(target, parent, path.name())?)
+    }
+
+    /// Makes the file if it is not there.
+    pub(super) fn create_file(&self, path: &TreePath) -> io::Result<File> {
+        self.open(path, OFlags::CREATE | OFlags::RDWR)
+    }
+
+    pub(super) fn write_at(&self, path: &TreePath, pieces: &[(u64, bytes::Bytes)]) -> io::Result<()> {
+        let file = self.create_file(path)?;
+        for (offset, bytes) in pieces {
+            file.write_all_at(bytes, *offset)?;
+        }
+        Ok(())
+    }
+
+    /// Opens a file to be read again.
+    pub(super) fn open_file(&self, path: &TreePath) -> io::Result<File> {
+        self.open(path, OFlags::RDWR)
+    }
+
+    pub(super) fn open_directory(&self, path: &TreePath) -> io::Result<File> {
+        self.open(path, OFlags::RDONLY | OFlags::DIRECTORY)
+    }
+
+    /// The open directory that holds `path`.
+    pub(super) fn open_parent(&self, path: &TreePath) -> io::Result<File> {
+        match path.parent() {
+            Some(parent) => self.open_directory(&parent),
+            None => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    fn open(&self, path: &TreePath, flags: OFlags) -> io::Result<File> {
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mode = if flags.contains(OFlags::CREATE) {
+            Mode::RUSR | Mode::WUSR
+        } else {
+            Mode::empty()
+        };
+        let name: &Path = if path.is_root() {
+            Path::new(".")
+        } else {
+            path.as_path()
+        };
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let opened = match fs::openat2(&*self.root, name, flags, mode, resolve) {
+            // A kernel before 5.6 or a filter: the path is normal and its parents are directories that we made.
+            Err(Errno::NOSYS | Errno::PERM) => fs::openat(&*self.root, name, flags, mode),
+            other => other,
+        };
+        Ok(File::from(opened.map_err(io::Error::from)? as OwnedFd))
+    }
+
+    /// The link's metadata can not be reached through a handle of its own.
+    pub(super) fn is_link(&self, path: &TreePath) -> bool {
+        let Ok(parent) = self.open_parent(path) else {
+            return false;
+        };
+        fs::statat(parent, path.name(), AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|stat| fs::FileType::from_raw_mode(stat.st_mode).is_symlink())
+    }
+}
+
+/// Makes the entries of a directory durable.
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> TreePath {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn nothing_is_reached_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = dir.path().join("outside");
+        std::fs::create_dir(&outside).unwrap();
+        let site = Site::create(&dir.path().join("site")).unwrap();
+        site.create_link(&path("way-out"), b"../outside").unwrap();
+        assert!(site.is_link(&path("way-out")));
+        assert!(
+            site.write_at(&path("way-out/file"), &[(0, bytes::Bytes::from_static(b"x"))])
+                .is_err()
+        );
+        assert!(site.create_directory(&path("way-out/dir")).is_err());
+        assert!(site.create_file(&path("way-out")).is_err());
+        assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_closed_site_takes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let site = Site::create(&dir.path().join("site")).unwrap();
+        site.clone().close();
+        assert!(site.write(|site| site.create_directory(&path("late"))).is_err());
+    }
+}
