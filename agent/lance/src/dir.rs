@@ -27,8 +27,8 @@ pub(crate) struct Identity {
 impl Identity {
     pub(crate) fn of(stat: &Stat) -> Self {
         Self {
-            device: stat.st_dev as u64,
-            inode: stat.st_ino as u64,
+            device: stat.st_dev,
+            inode: stat.st_ino,
             mtime_ns: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
             len: u64::try_from(stat.st_size).unwrap_or(0),
         }

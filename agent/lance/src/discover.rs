@@ -16,6 +16,9 @@ use crate::report::{Excluded, Exclusion};
 /// How deep folders of one database are searched.
 const MAX_DEPTH: usize = 16;
 
+/// What `fsck` finds; only root may look into it, and a database may fill a file system of its own.
+const LOST_AND_FOUND: &str = "lost+found";
+
 /// A folder that holds tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
@@ -139,6 +142,12 @@ impl Visit<'_> {
         for item in items {
             let below = join(path, &item.name);
             match item.kind {
+                _ if item.name.contains(char::REPLACEMENT_CHARACTER) => {
+                    self.exclude(below, Exclusion::Unnameable, 1);
+                }
+                FileType::Directory if item.name == LOST_AND_FOUND => {
+                    self.exclude(below, Exclusion::Foreign, 0)
+                }
                 FileType::Directory => any |= self.table_or_folder(&below, depth + 1)?,
                 FileType::RegularFile => files.push(below),
                 FileType::Symlink => self.exclude(below, Exclusion::SymbolicLink, 1),

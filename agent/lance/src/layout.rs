@@ -41,8 +41,10 @@ pub const VERSION_HINT: &str = "latest_version_hint.json";
 pub const TABLE_SUFFIX: &str = ".lance";
 /// Folders under `_indices` that old Python releases filled with tantivy segments.
 pub const LEGACY_FULL_TEXT: [&str; 2] = ["fts", "tantivy"];
-/// Every folder and file name that Lance is known to put directly into a table's folder.
-pub const KNOWN: [&str; 12] = [
+/// A copy of the newest manifest that the first releases of Lance kept; later ones ignore it.
+pub const LEGACY_LATEST: &str = "_latest.manifest";
+/// Every folder name that Lance is known to put directly into a table's folder.
+pub const KNOWN: [&str; 11] = [
     VERSIONS,
     DATA,
     DELETIONS,
@@ -54,7 +56,6 @@ pub const KNOWN: [&str; 12] = [
     FRAGMENT_REUSE,
     COMPUTED,
     MEM_WAL,
-    "_latest.manifest",
 ];
 
 /// The name of a manifest file, decoded.

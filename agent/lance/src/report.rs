@@ -306,8 +306,6 @@ pub enum Exclusion {
     Damaged,
     /// A folder without any table.
     Foreign,
-    /// Files that lie outside the database folder.
-    Outside,
     /// A name that is not UTF-8.
     Unnameable,
 }
@@ -324,7 +322,6 @@ impl fmt::Display for Exclusion {
             Self::HalfDropped => "half-dropped table",
             Self::Damaged => "damaged version",
             Self::Foreign => "no table in it",
-            Self::Outside => "outside the database",
             Self::Unnameable => "name is not UTF-8",
         })
     }

@@ -27,7 +27,7 @@ fn names_each_damaged_file() {
         let entry = collected
             .entries
             .iter()
-            .find(|entry| entry.path.starts_with(part) && entry.len() > 0);
+            .find(|entry| entry.path.starts_with(part) && !entry.is_empty());
         entry.unwrap_or_else(|| panic!("no {part}")).path.clone()
     };
     let data = pick("memory.lance/data/");

@@ -10,7 +10,6 @@ use crate::report::{Excluded, Exclusion};
 
 use super::History;
 use super::context::Context;
-use super::refs::Tag;
 
 /// Manifests of a table, newest first, detached ones last.
 #[derive(Debug, Default)]
@@ -70,19 +69,8 @@ impl Versions {
         has(|name| matches!(name, ManifestName::V1(_))) && has(|name| matches!(name, ManifestName::V2(_)))
     }
 
-    /// File names of the versions besides `head` that are wanted, newest first.
-    pub(crate) fn wanted(
-        &self,
-        history: History,
-        head: u64,
-        tags: &[Tag],
-        branch: Option<&str>,
-    ) -> Vec<&str> {
-        let tagged: BTreeSet<u64> = tags
-            .iter()
-            .filter(|tag| tag.branch.as_deref() == branch)
-            .map(|tag| tag.version)
-            .collect();
+    /// Versions besides `head` that are wanted with the file names of their manifests, newest first.
+    pub(crate) fn wanted(&self, history: History, head: u64, tagged: &BTreeSet<u64>) -> Vec<(u64, &str)> {
         let wanted = |name: &ManifestName| match history {
             History::Heads => false,
             History::Tagged => !name.is_detached() && tagged.contains(&name.version()),
@@ -94,7 +82,7 @@ impl Versions {
             .filter(|(name, _)| name.is_detached() || name.version() < head);
         others
             .filter(|(name, _)| wanted(name))
-            .map(|(_, file)| file.as_str())
+            .map(|(name, file)| (name.version(), file.as_str()))
             .collect()
     }
 

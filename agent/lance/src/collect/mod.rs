@@ -25,6 +25,7 @@
 //! Descriptors vanish with the process; the staging folder is swept by [`crate::pins::sweep`].
 
 mod bases;
+mod beside;
 mod context;
 mod folder;
 mod history;
@@ -355,6 +356,7 @@ impl Collected {
             .chain(contents.excluded)
             .collect();
         self.excluded.sort_unstable();
+        self.excluded.dedup();
         self.entries = self.context.with_folders(files);
         Ok(())
     }

@@ -1,26 +1,20 @@
 //! One table, from its head to everything beside its closure; tried again while its writer moves on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
-
-use rustix::fs::FileType;
 
 use crate::dir::{Dir, Identity, is_missing};
 use crate::discover::join;
 use crate::error::Error;
-use crate::layout::{
-    self, BLOBS, COMPUTED, DATA, FRAGMENT_REUSE, INDICES, LEGACY_FULL_TEXT, MEM_WAL, TREE, VERSIONS,
-};
-use crate::manifest::Manifest;
-use crate::report::{
-    Damage, Excluded, Exclusion, ExternalBase, Mode, Problem, TableStamp, TagStamp, split_branch,
-};
+use crate::layout::{MEM_WAL, TREE, VERSIONS};
+use crate::report::{Damage, Excluded, ExternalBase, Mode, TableStamp, TagStamp, split_branch};
 
+use super::beside::Parts;
 use super::context::Context;
 use super::folder::Stability;
 use super::history::Versions;
-use super::refs::Refs;
-use super::version::{Outcome, Taking, Version};
+use super::refs::{Refs, Tag};
+use super::version::{Outcome, Taking};
 use super::{Entries, Mark};
 
 /// How often a table is tried while its writer moves on.
@@ -162,21 +156,7 @@ impl Attempt {
         let version = match taking.take_version(context, &name)? {
             Outcome::Gone => return Ok(Self::Moved),
             Outcome::Unreadable(identity, error) => {
-                let version = versions.line().next().map_or(0, |(version, _)| version);
-                let full = join(path, &join(VERSIONS, &name));
-                let problem = if identity.len == 0 {
-                    Problem::Empty
-                } else {
-                    Problem::Manifest {
-                        reason: error.to_string(),
-                    }
-                };
-                let damage = vec![Damage {
-                    table: path.to_owned(),
-                    version,
-                    path: full,
-                    problem,
-                }];
+                let damage = vec![taking.unreadable(&name, identity, &error)];
                 return Ok(Self::Broken {
                     mark: (name, identity),
                     damage,
@@ -206,15 +186,6 @@ impl Attempt {
     }
 }
 
-/// A table's parts, before its folder is given away.
-struct Parts {
-    stamp: TableStamp,
-    entries: Entries,
-    excluded: Vec<Excluded>,
-    external: Vec<ExternalBase>,
-    damage: Vec<Damage>,
-}
-
 impl Parts {
     fn into_state(self, folder: Dir, mark: Mark) -> TableState {
         let Self {
@@ -234,139 +205,6 @@ impl Parts {
             mark,
         }
     }
-}
-
-impl Taking<'_> {
-    /// Adds what lies beside the closure of the version that was taken; `None` if the writer moved on.
-    fn finish(
-        mut self,
-        context: &mut Context,
-        version: Version,
-        mode: Mode,
-        versions: &Versions,
-        refs: Refs,
-    ) -> Result<Option<Parts>, Error> {
-        let mut stamp = TableStamp::of(self.path, mode, &version.name, &version.manifest);
-        let mut taken: BTreeSet<&str> = BTreeSet::from([version.name.as_str()]);
-        let mut damage = Vec::new();
-        if mode == Mode::Opaque {
-            if self.take_folder(context, VERSIONS, &[])? == Stability::Shrunk
-                || self.take_folder(context, "", &[TREE, MEM_WAL, VERSIONS, "_refs"])? == Stability::Shrunk
-            {
-                return Ok(None);
-            }
-            self.entries
-                .remove(&join(self.path, &join(VERSIONS, layout::VERSION_HINT)));
-        } else {
-            let tags = context.tags_for(self.path, &refs);
-            let mut stems: BTreeSet<String> = sidecar_stems(&version.manifest);
-            for name in versions.wanted(
-                context.options.history,
-                version.manifest.version,
-                &tags,
-                stamp.branch.as_deref(),
-            ) {
-                match self.take_other(context, name)? {
-                    Some(other) => {
-                        taken.insert(name);
-                        stamp.history.push(other.manifest.version);
-                        stems.extend(sidecar_stems(&other.manifest));
-                        damage.extend(other.problems);
-                    }
-                    None => self.exclude(&join(VERSIONS, name), Exclusion::Damaged),
-                }
-            }
-            if !self.take_beside(context, &stems)? {
-                return Ok(None);
-            }
-            self.excluded.extend(versions.excluded(self.path, &taken));
-        }
-        stamp.note_refs(&refs);
-        stamp.bytes = version.bytes;
-        self.entries.extend(refs.entries);
-        let external = self.external_bases();
-        Ok(Some(Parts {
-            stamp,
-            entries: self.entries,
-            excluded: self.excluded,
-            external,
-            damage,
-        }))
-    }
-
-    /// Takes a version besides the head, or none of it.
-    fn take_other(&mut self, context: &mut Context, name: &str) -> Result<Option<Version>, Error> {
-        let before = self.entries.clone();
-        match self.take_version(context, name)? {
-            Outcome::Taken(version) if version.problems.is_empty() => Ok(Some(*version)),
-            outcome => {
-                tracing::debug!(table = self.path, name, ?outcome, "left out of the history");
-                self.entries = before;
-                Ok(None)
-            }
-        }
-    }
-
-    /// Blob sidecars, row maps, signatures, legacy indices and folders that we do not know: manifests do not
-    /// name their files. `false` if a clean-up is under way.
-    fn take_beside(&mut self, context: &mut Context, stems: &BTreeSet<String>) -> Result<bool, Error> {
-        let list = |folder: &str| match self.table.sub(folder).and_then(|dir| dir.list()) {
-            Err(error) if is_missing(&error) => Ok(Vec::new()),
-            items => items.map_err(|error| context.failed(&join(self.path, folder), error)),
-        };
-        let sidecars = list(DATA)?
-            .into_iter()
-            .filter(|item| item.kind == FileType::Directory && stems.contains(&item.name));
-        let mut folders: Vec<String> = sidecars.map(|item| join(DATA, &item.name)).collect();
-        let top = list("")?;
-        folders.extend([BLOBS, FRAGMENT_REUSE, COMPUTED].map(str::to_owned));
-        folders.extend(LEGACY_FULL_TEXT.map(|name| join(INDICES, name)));
-        let unknown = top
-            .iter()
-            .filter(|item| !layout::KNOWN.contains(&item.name.as_str()));
-        let (unknown, other): (Vec<_>, Vec<_>) = unknown.partition(|item| item.kind == FileType::Directory);
-        folders.extend(unknown.into_iter().map(|item| item.name.clone()));
-        for folder in folders {
-            if self.take_folder(context, &folder, &[])? == Stability::Shrunk {
-                return Ok(false);
-            }
-        }
-        for item in other {
-            match item.kind {
-                FileType::RegularFile if layout::is_temporary(&item.name) => {
-                    self.exclude(&item.name, Exclusion::Unpublished)
-                }
-                FileType::RegularFile => {
-                    let full = join(self.path, &item.name);
-                    let entry = context.read_small(self.table, &item.name, &full)?;
-                    self.entries.extend(entry.map(|entry| (full, entry)));
-                }
-                FileType::Symlink => self.exclude(&item.name, Exclusion::SymbolicLink),
-                _ => self.exclude(&item.name, Exclusion::Special),
-            }
-        }
-        Ok(true)
-    }
-
-    fn exclude(&mut self, path: &str, reason: Exclusion) {
-        self.excluded.push(Excluded {
-            path: join(self.path, path),
-            reason,
-            files: 1,
-        });
-    }
-}
-
-/// Blob sidecars lie in a folder named like their data file.
-fn sidecar_stems(manifest: &Manifest) -> BTreeSet<String> {
-    let files = manifest
-        .fragments
-        .iter()
-        .flat_map(|fragment| &fragment.files)
-        .filter(|file| file.base.is_none());
-    files
-        .filter_map(|file| file.path.strip_suffix(".lance").map(str::to_owned))
-        .collect()
 }
 
 /// The head is damaged: takes the newest version that is whole, or else everything that is there.
@@ -437,13 +275,14 @@ impl<'a> Taking<'a> {
             others,
             excluded: Vec::new(),
             external: BTreeMap::new(),
+            added: Vec::new(),
         }
     }
 }
 
 impl Context {
     /// Tags lie with the main line, for its branches too.
-    pub(crate) fn tags_for(&mut self, path: &str, own: &Refs) -> Vec<super::refs::Tag> {
+    pub(crate) fn tags_for(&mut self, path: &str, own: &Refs) -> Vec<Tag> {
         let (owner, branch) = split_branch(path);
         if branch.is_none() {
             return own.tags.clone();

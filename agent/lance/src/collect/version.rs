@@ -36,6 +36,8 @@ pub(crate) struct Taking<'a> {
     pub(crate) excluded: Vec<Excluded>,
     /// Roots outside the database that files lie under.
     pub(crate) external: BTreeMap<String, u64>,
+    /// What came into `entries` since this was last cleared, so that a version can be given up.
+    pub(crate) added: Vec<String>,
 }
 
 /// A version, taken.
@@ -76,7 +78,7 @@ impl Taking<'_> {
             Ok(manifest) => manifest,
             Err(error) => return Ok(Outcome::Unreadable(identity, error)),
         };
-        self.entries.insert(full, entry);
+        self.insert(full, &entry);
         let mut version = Version {
             name: name.to_owned(),
             identity,
@@ -214,7 +216,7 @@ impl Taking<'_> {
                 .find_map(|state| state.entries.get(full))
         });
         let entry = Arc::clone(pooled.filter(|entry| entry.is_immutable())?);
-        self.entries.insert(full.to_owned(), Arc::clone(&entry));
+        self.insert(full.to_owned(), &entry);
         Some(entry)
     }
 
@@ -222,6 +224,11 @@ impl Taking<'_> {
         if entry.is_immutable() {
             self.pool.insert(full.clone(), Arc::clone(entry));
         }
+        self.insert(full, entry);
+    }
+
+    fn insert(&mut self, full: String, entry: &Arc<PinnedEntry>) {
+        self.added.push(full.clone());
         self.entries.insert(full, Arc::clone(entry));
     }
 

@@ -20,7 +20,7 @@ mod wire;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::collect::{local_path, normal};
 use crate::dir::{Dir, is_missing};
@@ -64,14 +64,26 @@ pub fn base_paths(manifest: &[u8], from: &Path, to: &Path) -> Result<Option<Vec<
 
 /// The new spelling of a base path, `None` if it does not lie in `from`.
 fn moved(spelled: &str, from: &Path, to: &Path) -> Option<String> {
-    let path = local_path(spelled)?;
-    let inside = normal(&path).strip_prefix(normal(from)).ok()?.to_owned();
+    let path = normal(&local_path(spelled)?);
+    let from = normal(from);
+    let inside = match path.strip_prefix(&from) {
+        Ok(inside) => inside.to_owned(),
+        Err(_) => inside_by_tail(&path, &from)?,
+    };
     let target = if inside.as_os_str().is_empty() {
         normal(to)
     } else {
         normal(to).join(inside)
     };
     Some(target.to_str()?.to_owned())
+}
+
+/// A relative path was relative to its creator's working directory: `data/db/docs.lance` lies in `/srv/data/db`.
+fn inside_by_tail(path: &Path, from: &Path) -> Option<PathBuf> {
+    let parts: Vec<_> = path.components().collect();
+    let mut heads = (1..=parts.len()).rev().filter(|_| path.is_relative());
+    let at = heads.find(|at| from.ends_with(parts[..*at].iter().collect::<PathBuf>()))?;
+    Some(parts[at..].iter().collect())
 }
 
 /// A file that was patched.

@@ -23,6 +23,9 @@ fn only_paths_inside_move() {
         "s3://bucket/srv/db",
         "file:///srv/db/y.lance",
         "/srv/db",
+        "srv/db/r.lance",
+        "db/r.lance",
+        "x/db",
     ])
     .encode();
     let patched = base_paths(&bytes, Path::new("/srv/db/"), Path::new("/restore/a longer name"))
@@ -40,6 +43,9 @@ fn only_paths_inside_move() {
         "s3://bucket/srv/db",
         "/restore/a longer name/y.lance",
         "/restore/a longer name",
+        "/restore/a longer name/r.lance",
+        "/restore/a longer name/r.lance",
+        "x/db",
     ];
     assert_eq!(paths, expected);
     let mut before = Manifest::decode(&bytes).unwrap();

@@ -1,3 +1,7 @@
+mod shapes;
+mod surroundings;
+mod writer;
+
 use std::collections::BTreeSet;
 
 use super::*;
