@@ -89,14 +89,6 @@ pub(crate) struct Part {
     pub(crate) subject: [u8; 32],
 }
 
-impl Part {
-    /// The one part of an object that has only one.
-    pub(crate) const WHOLE: Self = Self {
-        ordinal: 0,
-        subject: [0; 32],
-    };
-}
-
 enum Secret {
     Gcm(Box<LessSafeKey>),
     Clear(Zeroizing<[u8; 32]>),
@@ -246,7 +238,10 @@ mod tests {
 
     #[test]
     fn encryption_hides() {
-        let part = Part::WHOLE;
+        let part = Part {
+            ordinal: 0,
+            subject: [0; 32],
+        };
         let bytes = sealed(
             &sealer(Cipher::Aes256Gcm, Kind::Pack),
             &part,

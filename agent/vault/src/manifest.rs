@@ -9,7 +9,7 @@ use crate::id::{ChunkId, Digest, IndexId, KeyId, RepositoryId, SnapshotId};
 
 /// One committed cut.
 ///
-/// The fields of the chain (`format`, `repository`, `cipher`, `previous`, `keys`, `records`) are filled by
+/// The fields of the chain (`format`, `repository`, `cipher`, `listed`, `previous`, `keys`, `records`) are filled by
 /// [`Repository::commit`](crate::Repository::commit), whatever stands in them before.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -19,6 +19,8 @@ pub struct Manifest {
     pub repository: RepositoryId,
     /// The moment of the cut.
     pub created: Timestamp,
+    /// The moment in the object's name: `created`, or a second after the snapshot before if that was not earlier.
+    pub listed: Timestamp,
     /// The host whose sources these are.
     pub host: String,
     /// The program that wrote this, with its version.
@@ -63,6 +65,7 @@ impl Manifest {
             format: crate::FORMAT_VERSION,
             repository: RepositoryId::from_bytes([0; 16]),
             created,
+            listed: created,
             host: host.into(),
             tool: tool.into(),
             cipher: Cipher::Aes256Gcm,
