@@ -26,7 +26,7 @@ use crate::closure::{Closure, Reference};
 use crate::collect::{CollectOptions, Context, Location, Refs, Tag, Versions};
 use crate::dir::{Dir, is_missing};
 use crate::discover::{self, join};
-use crate::error::Error;
+pub use crate::error::Error;
 use crate::layout::VERSIONS;
 use crate::manifest::{Manifest, read_manifest};
 use crate::pins::Figure;

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use crate::collect::{local_path, normal};
 use crate::dir::{Dir, is_missing};
 use crate::discover;
-use crate::error::Error;
+pub use crate::error::Error;
 use crate::layout::{ManifestName, VERSIONS};
 use crate::manifest::{DecodeError, manifest_position};
 

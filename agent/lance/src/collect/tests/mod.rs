@@ -1,3 +1,4 @@
+mod lancedb;
 mod shapes;
 mod surroundings;
 mod writer;

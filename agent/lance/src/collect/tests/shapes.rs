@@ -390,7 +390,7 @@ fn a_link_on_the_way_to_data_is_an_error_that_says_so() {
 
 #[test]
 fn mutated_databases_never_panic() {
-    let mut dice = 0x0ddb_a11_u64;
+    let mut dice = 0x00dd_ba11_u64;
     let mut roll = |below: usize| {
         dice = dice
             .wrapping_mul(6_364_136_223_846_793_005)

@@ -10,6 +10,7 @@ use std::thread;
 
 use uuid::Uuid;
 
+use super::lancedb::python;
 use super::*;
 use crate::closure::Closure;
 use crate::manifest::{Manifest, testing::Draft};
@@ -100,16 +101,16 @@ impl Writer {
             fs::create_dir_all(self.table.join("_versions")).unwrap();
         }
         self.add_file();
-        if self.serial % 5 == 0 {
+        if self.serial.is_multiple_of(5) {
             self.files.clear();
             self.add_file();
             self.add_file();
         }
         self.commit();
-        if self.serial % 3 == 0 {
+        if self.serial.is_multiple_of(3) {
             self.clean_up();
         }
-        if droppable && self.serial % 23 == 0 {
+        if droppable && self.serial.is_multiple_of(23) {
             fs::remove_dir_all(&self.table).unwrap();
             self.version = 0;
             self.files.clear();
@@ -248,16 +249,6 @@ if exact and not judge.meet([[(2 * after + 1, 2 * before + 2)], *windows.values(
     problems.append(f"there is no moment at which all of this was true: {windows}")
 sys.exit("\n".join(problems) or 0)
 "#;
-
-fn python() -> Option<PathBuf> {
-    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(home)?;
-    let program =
-        std::env::var_os("DR_PYTHON").map_or_else(|| cache.join("drctl/python/bin/python"), PathBuf::from);
-    program.is_file().then_some(program)
-}
 
 /// The last operation of the ledger that satisfies a mark.
 fn last_op(ledger: &Path, mark: &str) -> u64 {
