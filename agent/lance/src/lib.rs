@@ -37,6 +37,7 @@ mod discover;
 mod error;
 #[cfg(test)]
 mod fixtures;
+mod index_file;
 pub mod layout;
 pub mod manifest;
 pub mod patch;

@@ -64,6 +64,7 @@ impl Taking<'_> {
             return Ok(None);
         }
         stamp.note_refs(&refs);
+        stamp.complete_indices(&self.entries);
         stamp.bytes = version.bytes;
         self.entries.extend(refs.entries);
         let external: Vec<ExternalBase> = self.external_bases();

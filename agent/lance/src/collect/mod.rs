@@ -29,6 +29,7 @@ mod beside;
 mod context;
 mod folder;
 mod history;
+mod indices;
 mod refs;
 mod table;
 #[cfg(test)]

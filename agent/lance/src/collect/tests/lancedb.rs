@@ -110,7 +110,11 @@ fn unusual_shapes_are_read_elsewhere_by_lancedb() {
     let check = crate::check::quick(&live, &crate::check::CheckOptions::default()).unwrap();
     assert!(check.is_healthy(), "{check:#?}");
 
-    let hot = collected.entries.iter().filter(|entry| entry.path.starts_with("hot.lance/_mem_wal/")).count();
+    let hot = collected
+        .entries
+        .iter()
+        .filter(|entry| entry.path.starts_with("hot.lance/_mem_wal/"))
+        .count();
     eprintln!("{hot} files of the log-structured tier");
 
     let before = run(&python, READ, &live);
