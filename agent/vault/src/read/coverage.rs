@@ -128,6 +128,7 @@ mod tests {
             sealed_len: 9,
             raw_len: 10,
             ordinal,
+            salt: [0; 32],
         };
         assert!(coverage.insert(&at(70)) && coverage.insert(&at(0)));
         assert!(!coverage.clone().insert(&at(70)));

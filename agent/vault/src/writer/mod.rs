@@ -417,6 +417,3 @@ impl Inner {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;
