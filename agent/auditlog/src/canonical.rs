@@ -6,6 +6,7 @@
 //! in Python's `json.loads`.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::json::{self, Member};
 use crate::options::Canonical;
@@ -38,11 +39,11 @@ pub(crate) fn write(
         out,
         met: Met::default(),
     };
-    let kept = members.iter().filter(|member| covered(&text[member.key.clone()]));
+    let covered = |member: &Member| covered(&text[member.key.clone()]);
     match form {
         Canonical::LinksOnly => {}
-        Canonical::RawWithoutHash => writer.raw(text, kept.cloned().collect()),
-        _ => writer.object(text, kept.cloned().collect())?,
+        Canonical::RawWithoutHash => writer.raw(text, members, covered),
+        _ => writer.object(text, members.iter().filter(|member| covered(member)))?,
     }
     Ok(writer.met)
 }
@@ -54,15 +55,15 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// The members as they were written, what stood between two neighbours kept once.
-    fn raw(&mut self, text: &[u8], kept: Vec<Member>) {
+    /// The members as they were written. Of what stands around one that was cut out, what preceded it goes with it.
+    fn raw(&mut self, text: &[u8], all: &[Member], covered: impl Fn(&Member) -> bool) {
         self.out.push(b'{');
-        for (number, member) in kept.iter().enumerate() {
-            if number > 0 {
-                let gap = kept[number - 1].value.end..member.key.start - 1;
-                let between = &text[gap];
-                let dropped = between.iter().any(|byte| !b", \t\r\n".contains(byte));
-                self.out.extend_from_slice(if dropped { b"," } else { between });
+        let mut first = true;
+        for (number, member) in all.iter().enumerate().filter(|(_, member)| covered(member)) {
+            if !std::mem::take(&mut first) {
+                let before = &all[number - 1];
+                self.out
+                    .extend_from_slice(&text[before.value.end..member.key.start - 1]);
             }
             self.out
                 .extend_from_slice(&text[member.key.start - 1..member.value.end]);
@@ -70,15 +71,17 @@ impl Writer<'_> {
         self.out.push(b'}');
     }
 
-    fn object(&mut self, text: &[u8], members: Vec<Member>) -> Result<(), Unwritable> {
-        let mut sorted: Vec<(Cow<'_, [u8]>, Member)> = members
-            .into_iter()
-            .map(|member| (decode(&text[member.key.clone()]), member))
-            .collect();
+    fn object<'m>(
+        &mut self,
+        text: &[u8],
+        members: impl Iterator<Item = &'m Member>,
+    ) -> Result<(), Unwritable> {
+        let keyed = members.map(|member| (decode(&text[member.key.clone()]), &member.value));
+        let mut sorted: Vec<(Cow<'_, [u8]>, &Range<usize>)> = keyed.collect();
         sorted.sort_by(|a, b| a.0.cmp(&b.0));
         self.out.push(b'{');
         let mut first = true;
-        for (number, (key, member)) in sorted.iter().enumerate() {
+        for (number, (key, value)) in sorted.iter().enumerate() {
             if sorted.get(number + 1).is_some_and(|(next, _)| next == key) {
                 self.met.duplicate = true;
                 continue;
@@ -90,7 +93,7 @@ impl Writer<'_> {
             } else {
                 b":"
             });
-            self.value(&text[member.value.clone()])?;
+            self.value(&text[Range::clone(value)])?;
         }
         self.out.push(b'}');
         Ok(())
@@ -98,7 +101,7 @@ impl Writer<'_> {
 
     fn value(&mut self, text: &[u8]) -> Result<(), Unwritable> {
         match text.first() {
-            Some(b'{') => self.object(text, children(text)),
+            Some(b'{') => self.object(text, children(text).iter()),
             Some(b'[') => self.array(text),
             Some(b'"') => self.text(&text[1..text.len() - 1]),
             _ => {
@@ -138,11 +141,16 @@ impl Writer<'_> {
     fn string(&mut self, decoded: &[u8]) -> Result<(), Unwritable> {
         self.out.push(b'"');
         let ascii = self.form != Canonical::JsonSortedCompactUtf8;
+        let special = if ascii {
+            &SPECIAL_IN_ASCII
+        } else {
+            &SPECIAL_IN_UTF8
+        };
         let mut rest = decoded;
         while !rest.is_empty() {
             let plain = rest
                 .iter()
-                .position(|&byte| special(byte, ascii))
+                .position(|&byte| special[usize::from(byte)])
                 .unwrap_or(rest.len());
             self.out.extend_from_slice(&rest[..plain]);
             rest = &rest[plain..];
@@ -197,10 +205,20 @@ impl Writer<'_> {
     }
 }
 
+const SPECIAL_IN_ASCII: [bool; 256] = special(true);
+const SPECIAL_IN_UTF8: [bool; 256] = special(false);
+
 /// Bytes that the forms do not write as they are. Beyond ASCII the UTF-8 form looks only for lone surrogates, whose
 /// first byte is 0xed.
-fn special(byte: u8, ascii: bool) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\' || if ascii { byte > 0x7e } else { byte == 0xed }
+const fn special(ascii: bool) -> [bool; 256] {
+    let mut special = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let beyond = if ascii { byte > 0x7e } else { byte == 0xed };
+        special[byte] = byte < 0x20 || byte == b'"' as usize || byte == b'\\' as usize || beyond;
+        byte += 1;
+    }
+    special
 }
 
 /// What a container that was scanned as part of its record holds.

@@ -20,8 +20,8 @@ pub(crate) struct Chain<'a> {
     head: Head,
     /// What the segment's first record names.
     pub(crate) first_previous: Option<String>,
-    /// Hash that the newest record states.
-    pub(crate) last: Option<String>,
+    /// Hash that the newest record states; empty before the first.
+    last: String,
     /// Records whose hash or link was checked.
     pub(crate) checked: u64,
     bytes: Vec<u8>,
@@ -33,7 +33,8 @@ enum Head {
     Start,
     /// A line could not be read.
     Unknown,
-    Hash(String),
+    /// [`Chain::last`].
+    Last,
 }
 
 impl<'a> Chain<'a> {
@@ -42,7 +43,7 @@ impl<'a> Chain<'a> {
             config,
             head: Head::Start,
             first_previous: None,
-            last: None,
+            last: String::new(),
             checked: 0,
             bytes: Vec::new(),
         }
@@ -51,6 +52,11 @@ impl<'a> Chain<'a> {
     /// Whether the newest line was a record.
     pub(crate) fn is_known(&self) -> bool {
         !matches!(self.head, Head::Unknown)
+    }
+
+    /// The hash that the newest record states.
+    pub(crate) fn last(&self) -> Option<&str> {
+        (self.checked > 0).then_some(self.last.as_str())
     }
 
     /// A line that is no record stands here.
@@ -80,20 +86,20 @@ impl<'a> Chain<'a> {
         if config.canonical != Canonical::LinksOnly {
             self.own(line, members, &previous, &hash, &mut report);
         }
-        self.last = Some(hash.clone().into_owned());
-        self.head = Head::Hash(hash.into_owned());
+        hash.as_ref().clone_into(&mut self.last);
+        self.head = Head::Last;
     }
 
     fn link(&mut self, previous: &str, report: &mut impl FnMut(Fault)) {
-        match &self.head {
+        match self.head {
             Head::Start => self.first_previous = Some(previous.to_owned()),
-            Head::Hash(expected) if !same(expected, previous) => {
+            Head::Last if !same(&self.last, previous) => {
                 report(Fault::ChainLink {
-                    expected: expected.clone(),
+                    expected: self.last.clone(),
                     found: previous.to_owned(),
                 });
             }
-            Head::Hash(_) | Head::Unknown => {}
+            Head::Last | Head::Unknown => {}
         }
     }
 
@@ -111,9 +117,9 @@ impl<'a> Chain<'a> {
                     .strip_prefix(self.config.algorithm.name())
                     .and_then(|rest| rest.strip_prefix(':'))
                     .unwrap_or(stated);
-                if !same(&expected, stated_digest) {
+                if !same(expected.as_str(), stated_digest) {
                     report(Fault::ChainHash {
-                        expected,
+                        expected: expected.as_str().to_owned(),
                         found: stated.to_owned(),
                     });
                 }
@@ -126,14 +132,39 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// The hash that `record` should state.
+/// A record's hash in hexadecimal.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hex {
+    digits: [u8; 128],
+    len: usize,
+}
+
+impl Hex {
+    fn of(digest: &[u8]) -> Self {
+        let mut digits = [0; 128];
+        let nibble = |value: u8| b"0123456789abcdef"[usize::from(value)];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(digest) {
+            pair.copy_from_slice(&[nibble(byte >> 4), nibble(byte & 0xf)]);
+        }
+        Self {
+            digits,
+            len: digest.len() * 2,
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.digits[..self.len]).unwrap_or_default()
+    }
+}
+
+/// The hash that a record should state.
 pub(crate) fn digest(
     config: &ChainConfig,
     line: &[u8],
     members: &[Member],
     previous: &str,
     bytes: &mut Vec<u8>,
-) -> Result<(String, canonical::Met), Unwritable> {
+) -> Result<(Hex, canonical::Met), Unwritable> {
     bytes.clear();
     let both = config.input == Input::PreviousThenRecord;
     if both {
@@ -143,9 +174,9 @@ pub(crate) fn digest(
     let covered = |key: &[u8]| key != config.hash.as_bytes() && !(both && key == config.previous.as_bytes());
     let met = canonical::write(config.canonical, line, members, covered, bytes)?;
     let hex = match config.algorithm {
-        Algorithm::Sha256 => hex::encode(sha2::Sha256::digest(&bytes)),
-        Algorithm::Sha512 => hex::encode(sha2::Sha512::digest(&bytes)),
-        Algorithm::Blake3 => hex::encode(blake3::hash(bytes).as_bytes()),
+        Algorithm::Sha256 => Hex::of(&sha2::Sha256::digest(&bytes)),
+        Algorithm::Sha512 => Hex::of(&sha2::Sha512::digest(&bytes)),
+        Algorithm::Blake3 => Hex::of(blake3::hash(bytes).as_bytes()),
     };
     Ok((hex, met))
 }

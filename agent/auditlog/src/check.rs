@@ -86,3 +86,57 @@ fn live(captured: Captured, facts: LogFacts, movement: Movement) -> LiveCheck {
         movement,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::continuity::Standing;
+    use crate::facts::FaultKind;
+    use crate::fixture;
+    use crate::options::ChainConfig;
+
+    #[test]
+    fn reads_only_what_changed_and_still_proves_continuity() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let lines = fixture::chained(0, 30, "");
+        fs::write(path("audit.log.1"), fixture::joined(&lines[..10])).unwrap();
+        fs::write(path("audit.log"), fixture::joined(&lines[10..20])).unwrap();
+        let log = LogOptions::new(path("audit.log")).rotated("audit.log.*");
+        let options = VerifyOptions {
+            chain: Some(ChainConfig::default()),
+            ..VerifyOptions::default()
+        };
+        let look =
+            |previous: Option<&LogState>| quick(&log, &options, previous, &CancellationToken::new()).unwrap();
+
+        let first = look(None);
+        assert!(first.active && first.is_sound());
+        fixture::append(&path("audit.log"), &fixture::joined(&lines[20..]));
+        let second = look(Some(&first.facts.state()));
+        assert!(second.is_sound(), "{:?}", second.facts.findings);
+        let reused: Vec<bool> = second
+            .facts
+            .segments
+            .iter()
+            .map(|segment| segment.reused)
+            .collect();
+        assert_eq!(reused, [true, false]);
+        assert_eq!(second.facts.continuity.standing, Standing::Continues);
+        assert_eq!(
+            (second.facts.records, second.facts.continuity.new_records),
+            (30, 10)
+        );
+
+        fs::write(path("audit.log"), fixture::joined(&lines[11..])).unwrap();
+        let third = look(Some(&second.facts.state()));
+        assert_eq!(
+            third.facts.findings.count(FaultKind::ChainLink),
+            1,
+            "the joint to a reused segment is checked"
+        );
+        assert!(third.facts.continuity.is_broken());
+    }
+}

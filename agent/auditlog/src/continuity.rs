@@ -393,3 +393,6 @@ fn settle(previous: &LogState, scans: &[Scan], fates: &mut [SegmentFate]) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

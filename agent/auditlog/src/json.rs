@@ -9,6 +9,19 @@ use std::ops::Range;
 /// Containers within containers beyond this are refused.
 pub(crate) const MAX_DEPTH: u32 = 128;
 
+/// Bytes at which plain text within a string ends.
+const ENDS_PLAIN: [bool; 256] = {
+    let mut ends = [false; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        ends[control] = true;
+        control += 1;
+    }
+    ends[b'"' as usize] = true;
+    ends[b'\\' as usize] = true;
+    ends
+};
+
 /// Where and why a text is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Syntax {
@@ -199,11 +212,13 @@ impl Scanner<'_> {
     fn string(&mut self) -> Result<(), Syntax> {
         self.at += 1;
         loop {
+            let rest = &self.text[self.at..];
+            let plain = rest.iter().position(|&byte| ENDS_PLAIN[usize::from(byte)]);
+            self.at += plain.unwrap_or(rest.len());
             match self.peek() {
                 Some(b'"') => break,
                 Some(b'\\') => self.escape()?,
-                Some(0..0x20) => return Err(self.fault("a control character within a string")),
-                Some(_) => self.at += 1,
+                Some(_) => return Err(self.fault("a control character within a string")),
                 None => return Err(self.fault("the text ends within a string")),
             }
         }

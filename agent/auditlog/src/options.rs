@@ -87,12 +87,19 @@ pub struct VerifyOptions {
 /// What bounds the reading of one log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadLimits {
-    /// A longer line is reported and skipped; also the most memory that one line takes.
+    /// A longer line is reported and skipped; also the most memory that one line takes. At least 64 KiB.
     pub line: usize,
     /// A compressed segment that expands beyond this is reported and left.
     pub expanded: u64,
     /// Findings kept in full; those beyond are counted.
     pub findings: usize,
+}
+
+impl ReadLimits {
+    /// No less than what tells who a segment is.
+    pub(crate) fn longest_line(&self) -> usize {
+        self.line.max(crate::prefix::ID_BYTES)
+    }
 }
 
 impl Default for ReadLimits {

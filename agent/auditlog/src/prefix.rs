@@ -3,21 +3,48 @@
 //! Two kinds of position: those that the previous snapshot remembers, to be compared; and marks of this scan, at
 //! most [`MARKS`] at a stride that doubles as the segment grows, to be compared next time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use crate::state::Mark;
+use crate::state::{LogState, Mark};
 
 /// Marks kept of one segment.
 const MARKS: usize = 16;
 /// Distance of the first marks.
 const FIRST_STRIDE: u64 = 4 << 10;
 /// Of a first line longer than this only so much tells who the segment is.
-const ID_BYTES: usize = 64 << 10;
+pub(crate) const ID_BYTES: usize = 64 << 10;
+
+/// Positions at which hashes are wanted, by the segment's id: one that begins with the bytes of another begins with
+/// its first line.
+#[derive(Debug, Default)]
+pub(crate) struct Positions(HashMap<String, Vec<u64>>);
+
+impl Positions {
+    /// Those that a state remembers.
+    pub(crate) fn of(state: &LogState) -> Self {
+        let mut all: HashMap<String, Vec<u64>> = HashMap::new();
+        for segment in state.segments.iter().filter(|segment| segment.len > 0) {
+            let wanted = all.entry(segment.id.clone()).or_default();
+            wanted.extend(segment.marks.iter().map(|mark| mark.at).chain([segment.len]));
+        }
+        for wanted in all.values_mut() {
+            wanted.sort_unstable();
+            wanted.dedup();
+        }
+        Self(all)
+    }
+
+    fn for_id(&self, id: &str) -> &[u64] {
+        self.0.get(id).map_or(&[], Vec::as_slice)
+    }
+}
 
 /// The hash of what was read so far.
 pub(crate) struct Prefix<'a> {
     hasher: blake3::Hasher,
     len: u64,
+    wanted: &'a Positions,
+    /// Those for this segment, once it is known which it is; sorted.
     positions: &'a [u64],
     hashes: BTreeMap<u64, [u8; 32]>,
     marks: Vec<(u64, [u8; 32])>,
@@ -37,12 +64,13 @@ pub(crate) struct Hashed {
 }
 
 impl<'a> Prefix<'a> {
-    /// Nothing read; `positions` are sorted and above 0.
-    pub(crate) fn new(positions: &'a [u64]) -> Self {
+    /// Nothing read.
+    pub(crate) fn new(wanted: &'a Positions) -> Self {
         Self {
             hasher: blake3::Hasher::new(),
             len: 0,
-            positions,
+            wanted,
+            positions: &[],
             hashes: BTreeMap::new(),
             marks: Vec::new(),
             stride: FIRST_STRIDE,
@@ -106,6 +134,7 @@ impl<'a> Prefix<'a> {
         Self {
             hasher: self.hasher.clone(),
             len: self.len,
+            wanted: self.wanted,
             positions: self.positions,
             hashes: self.hashes.clone(),
             marks: self.marks.clone(),
@@ -117,7 +146,9 @@ impl<'a> Prefix<'a> {
 
     fn identify(&mut self, bytes: &[u8]) {
         if self.id.is_none() && !bytes.is_empty() {
-            self.id = Some(identity(bytes));
+            let id = identity(bytes);
+            self.positions = self.wanted.for_id(&id);
+            self.id = Some(id);
         }
     }
 

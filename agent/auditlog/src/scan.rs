@@ -13,8 +13,8 @@ use crate::encoding::{Decoder, Encoding, Stop};
 use crate::facts::{Fault, Finding, Findings, StepBack, TimeFacts};
 use crate::json::{self, Member};
 use crate::lines::{Block, Lines};
-use crate::options::{Format, VerifyOptions};
-use crate::prefix::Prefix;
+use crate::options::{Canonical, Format, VerifyOptions};
+use crate::prefix::{Positions, Prefix};
 use crate::state::{FileIdentity, SegmentState};
 use crate::time;
 use crate::verify::Error;
@@ -74,11 +74,11 @@ pub(crate) struct Input<'a, R> {
     pub(crate) reader: R,
 }
 
-/// Scans one segment; `positions` (sorted) are where hashes of what comes before are wanted.
+/// Scans one segment; `positions` are where hashes of what comes before are wanted.
 pub(crate) fn scan<R: Read>(
     input: Input<'_, R>,
     options: &VerifyOptions,
-    positions: &[u64],
+    positions: &Positions,
     cancel: &CancellationToken,
 ) -> Result<Scan, Error> {
     let mut scanner = Scanner::new(input.name, options, positions);
@@ -111,7 +111,7 @@ struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    fn new(name: &'a str, options: &'a VerifyOptions, positions: &'a [u64]) -> Self {
+    fn new(name: &'a str, options: &'a VerifyOptions, positions: &'a Positions) -> Self {
         Self {
             name,
             options,
@@ -130,7 +130,7 @@ impl<'a> Scanner<'a> {
 
     fn read<R: Read>(&mut self, decoder: Decoder<R>, cancel: &CancellationToken) -> Result<(), Error> {
         let store_failed = decoder.store_failed();
-        let mut lines = Lines::new(decoder, self.options.limits.line);
+        let mut lines = Lines::new(decoder, self.options.limits.longest_line());
         loop {
             if cancel.is_cancelled() {
                 return Err(Error::Cancelled);
@@ -197,7 +197,7 @@ impl<'a> Scanner<'a> {
             self.lines += 1;
             self.line = self.lines;
             self.report(Fault::OverlongLine {
-                limit: self.options.limits.line as u64,
+                limit: self.options.limits.longest_line() as u64,
             });
             self.chain.iter_mut().for_each(Chain::unreadable);
         }
@@ -229,7 +229,7 @@ impl<'a> Scanner<'a> {
                     self.report(Fault::NonstandardNumber);
                 }
                 if shape.object {
-                    if self.chain.is_none() && repeats_key(line, members) {
+                    if !self.sees_duplicates() && repeats_key(line, members) {
                         self.report(Fault::DuplicateKey);
                     }
                     return true;
@@ -243,6 +243,14 @@ impl<'a> Scanner<'a> {
         }
         self.chain.iter_mut().for_each(Chain::unreadable);
         false
+    }
+
+    /// Whether the chain's canonical form finds keys that occur twice, nested ones too.
+    fn sees_duplicates(&self) -> bool {
+        self.options
+            .chain
+            .as_ref()
+            .is_some_and(|chain| !matches!(chain.canonical, Canonical::LinksOnly | Canonical::RawWithoutHash))
     }
 
     fn chained(&mut self, line: &[u8], members: &[Member]) {
@@ -298,7 +306,11 @@ impl<'a> Scanner<'a> {
         let prefix = self.prefix.finish();
         let ends_known = encoding.is_readable() && self.chain.as_ref().is_none_or(Chain::is_known);
         let (first_previous, head, checked) = match self.chain {
-            Some(chain) => (chain.first_previous, chain.last, chain.checked),
+            Some(chain) => (
+                chain.first_previous.clone(),
+                chain.last().map(str::to_owned),
+                chain.checked,
+            ),
             None => (None, None, 0),
         };
         Scan {

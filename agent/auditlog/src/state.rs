@@ -41,19 +41,6 @@ impl LogState {
             .rev()
             .find_map(|segment| segment.head.as_deref())
     }
-
-    /// Positions at which a new scan must take the hash of what came before, to be compared with this.
-    pub(crate) fn positions(&self) -> Vec<u64> {
-        let mut positions: Vec<u64> = self
-            .segments
-            .iter()
-            .flat_map(|segment| segment.marks.iter().map(|mark| mark.at).chain([segment.len]))
-            .filter(|&at| at > 0)
-            .collect();
-        positions.sort_unstable();
-        positions.dedup();
-        positions
-    }
 }
 
 /// One segment as it was at a cut.

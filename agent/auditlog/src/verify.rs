@@ -16,10 +16,11 @@ use std::io::{self, Read};
 use tokio_util::sync::CancellationToken;
 
 use crate::chain;
-use crate::continuity;
+use crate::continuity::{self, Continuity, Fate};
 use crate::encoding::Encoding;
 use crate::facts::{ChainFacts, Fault, Finding, Findings, LogFacts, SegmentFacts, StepBack, TimeFacts};
 use crate::options::VerifyOptions;
+use crate::prefix::Positions;
 use crate::scan::{self, Scan};
 use crate::state::{FileIdentity, LogState, SegmentState};
 
@@ -47,7 +48,7 @@ pub enum Error {
 pub struct Verifier<'a> {
     options: &'a VerifyOptions,
     previous: Option<&'a LogState>,
-    positions: Vec<u64>,
+    positions: Positions,
     cancel: CancellationToken,
     scans: Vec<Scan>,
 }
@@ -59,7 +60,7 @@ impl<'a> Verifier<'a> {
         previous: Option<&'a LogState>,
         cancel: CancellationToken,
     ) -> Self {
-        let positions = previous.map(LogState::positions).unwrap_or_default();
+        let positions = previous.map(Positions::of).unwrap_or_default();
         Self {
             options,
             previous,
@@ -70,7 +71,7 @@ impl<'a> Verifier<'a> {
     }
 
     /// Reads the next segment, oldest first. Compression is recognised by content.
-    pub fn segment(&mut self, name: &str, reader: impl Read) -> Result<&SegmentState, Error> {
+    pub fn segment(&mut self, name: &str, reader: impl Read) -> Result<(), Error> {
         self.file(name, None, reader)
     }
 
@@ -80,7 +81,7 @@ impl<'a> Verifier<'a> {
         name: &str,
         file: Option<FileIdentity>,
         mut reader: impl Read,
-    ) -> Result<&SegmentState, Error> {
+    ) -> Result<(), Error> {
         let start = first_bytes(&mut reader).map_err(|source| Error::Read {
             segment: name.into(),
             offset: 0,
@@ -94,7 +95,8 @@ impl<'a> Verifier<'a> {
             reader: start.as_slice().chain(reader),
         };
         let scan = scan::scan(input, self.options, &self.positions, &self.cancel)?;
-        Ok(&self.scans.push_mut(scan).state)
+        self.scans.push(scan);
+        Ok(())
     }
 
     /// Takes a segment over from the previous verification without reading it: for a file that is the same by
@@ -108,12 +110,12 @@ impl<'a> Verifier<'a> {
         let reordered = self.order();
         let most = self.options.limits.findings;
         let mut findings = Findings::default();
-        let joints = self.joints();
         let newest = self
             .scans
             .iter()
             .rposition(|scan| scan.state.len + scan.unterminated > 0);
         let continuity = continuity::judge(self.previous, &self.scans);
+        let joints = self.joints(&continuity);
         let chain = self.options.chain.as_ref().map(|_| chain_facts(&self.scans));
         let time = self.options.time_field.as_ref().map(|_| time_facts(&self.scans));
         let mut segments = Vec::new();
@@ -159,8 +161,20 @@ impl<'a> Verifier<'a> {
         true
     }
 
+    /// Whether the oldest segment should be the log's first: not if older ones have been rotated away, now or before.
+    fn begins_here(&self, genesis: &str, continuity: &Continuity) -> bool {
+        let began = |previous: &LogState| {
+            let oldest = previous
+                .segments
+                .iter()
+                .find_map(|segment| segment.first_previous.as_deref());
+            oldest.is_none_or(|first| chain::same(first, genesis))
+        };
+        self.previous.is_none_or(began) && continuity.segments.iter().all(|fate| fate.fate != Fate::AgedOut)
+    }
+
     /// What is wrong where each segment meets the one before it.
-    fn joints(&self) -> Vec<Option<Finding>> {
+    fn joints(&self, continuity: &Continuity) -> Vec<Option<Finding>> {
         let Some(config) = &self.options.chain else {
             return vec![None; self.scans.len()];
         };
@@ -171,7 +185,9 @@ impl<'a> Verifier<'a> {
                 (None, Some(found)) => config
                     .genesis
                     .clone()
-                    .filter(|expected| !chain::same(expected, found))
+                    .filter(|expected| {
+                        !chain::same(expected, found) && self.begins_here(expected, continuity)
+                    })
                     .map(|expected| Fault::Genesis {
                         expected,
                         found: found.clone(),

@@ -16,15 +16,14 @@
 //! # Retries
 //! [`CaptureLimits::attempts`](crate::CaptureLimits) times after a short pause; then [`Error::Unstable`].
 
+mod attempt;
 mod error;
 mod names;
 mod order;
 mod segment;
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -32,11 +31,11 @@ use tokio_util::sync::CancellationToken;
 pub use error::Error;
 pub use segment::{Segment, SegmentReader};
 
-use crate::encoding::Encoding;
 use crate::facts::LogFacts;
 use crate::options::{LogOptions, VerifyOptions};
 use crate::state::LogState;
 use crate::verify::{self, Verifier};
+use attempt::{Held, Moved, Patience};
 use names::Place;
 use segment::Opened;
 
@@ -51,6 +50,9 @@ pub struct Captured {
     pub attempts: u32,
     options: LogOptions,
 }
+
+/// A copy of a large log takes longer than it is worth to wait for.
+const COPY_ATTEMPTS: u32 = 4;
 
 /// What a capture met.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,7 +110,7 @@ impl Movement {
 pub fn capture(options: &LogOptions) -> Result<Captured, Error> {
     let place = Place::of(options)?;
     let attempts = options.limits.attempts.max(1);
-    let mut moved = Moved::Listing;
+    let (mut held, mut moved) = (Held::default(), Moved::Listing);
     for attempt in 1..=attempts {
         if attempt > 1 {
             std::thread::sleep(options.limits.pause);
@@ -117,7 +119,7 @@ pub fn capture(options: &LogOptions) -> Result<Captured, Error> {
             away: attempt < attempts,
             copying: attempt < attempts.min(COPY_ATTEMPTS),
         };
-        match take(&place, options, patience)? {
+        match attempt::take(&place, options, patience, &mut held)? {
             Ok((segments, notes)) => {
                 return Ok(Captured {
                     segments,
@@ -216,128 +218,6 @@ impl Captured {
     fn unterminated(&self) -> u64 {
         self.segments.iter().map(|segment| segment.unterminated).sum()
     }
-}
-
-/// Why one attempt did not do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Moved {
-    /// Names changed while files were opened.
-    Listing,
-    /// The active file is away, as between two steps of a rotation.
-    ActiveAway,
-    /// Nothing of the log is there.
-    NothingThere,
-    /// A copy of the active file is being made, as before a `copytruncate`.
-    CopyUnderWay,
-}
-
-type Taken = Result<(Vec<Segment>, Vec<Note>), Moved>;
-
-/// A copy of a large log takes longer than it is worth to wait for.
-const COPY_ATTEMPTS: u32 = 4;
-
-/// What may be a rotation under way, and is waited for; or a state of things, and is put up with in the end.
-#[derive(Debug, Clone, Copy)]
-struct Patience {
-    away: bool,
-    copying: bool,
-}
-
-/// One attempt.
-fn take(place: &Place, options: &LogOptions, patience: Patience) -> Result<Taken, Error> {
-    let mut notes = Vec::new();
-    let active = Opened::active(&options.path)?;
-    let names = place.candidates()?;
-    if names.len() >= options.limits.segments {
-        return Err(Error::TooMany {
-            path: options.path.clone(),
-            found: names.len(),
-            limit: options.limits.segments,
-        });
-    }
-    let Some(mut rotated) = open_all(place, &names, &mut notes)? else {
-        return Ok(Err(Moved::Listing));
-    };
-    rotated.retain(|opened| !opened.is_empty());
-    if active.is_none() && patience.away {
-        return Ok(Err(if rotated.is_empty() {
-            Moved::NothingThere
-        } else {
-            Moved::ActiveAway
-        }));
-    }
-    if active.is_none() {
-        if rotated.is_empty() {
-            return Ok(Err(Moved::NothingThere));
-        }
-        notes.push(Note::ActiveMissing {
-            path: options.path.clone(),
-        });
-    }
-    if !place.is_settled(&names, &rotated, active.as_ref())? {
-        return Ok(Err(Moved::Listing));
-    }
-    if let Some(active) = &active
-        && patience.copying
-        && rotated.iter().any(|opened| order::is_copy(opened, active))
-    {
-        return Ok(Err(Moved::CopyUnderWay));
-    }
-    order::drop_duplicates(&mut rotated, active.as_ref(), &mut notes);
-    if order::sort(&mut rotated, &options.path) {
-        notes.push(Note::OrderGuessed);
-    }
-    Ok(Ok((cut(rotated, active)?, notes)))
-}
-
-/// Opens what the glob matched; `None` if one went away meanwhile.
-fn open_all(place: &Place, names: &[OsString], notes: &mut Vec<Note>) -> Result<Option<Vec<Opened>>, Error> {
-    let mut opened = Vec::with_capacity(names.len());
-    for name in names {
-        match place.open(name)? {
-            names::Found::Segment(segment) => opened.push(*segment),
-            names::Found::Other(reason) => {
-                notes.push(Note::LeftOut {
-                    name: name.to_string_lossy().into_owned(),
-                    reason,
-                });
-            }
-            names::Found::Gone => return Ok(None),
-        }
-    }
-    Ok(Some(opened))
-}
-
-/// Decides each segment's length. Only the newest that holds anything may end within a line: the writer may be in it
-/// still, when rotation has already made the next.
-fn cut(rotated: Vec<Opened>, active: Option<Opened>) -> Result<Vec<Segment>, Error> {
-    let mut all: Vec<(Opened, bool)> = rotated.into_iter().map(|opened| (opened, false)).collect();
-    all.extend(active.map(|active| (active, true)));
-    for (opened, _) in &mut all {
-        opened.measure()?;
-    }
-    let newest = all.iter().rposition(|(opened, _)| !opened.is_empty());
-    all.into_iter()
-        .enumerate()
-        .map(|(number, (opened, active))| {
-            let may_be_torn = Some(number) == newest || active;
-            let (len, unterminated) = match opened.encoding {
-                Encoding::Plain if may_be_torn => opened.whole_lines()?,
-                _ => (opened.identity.size, 0),
-            };
-            Ok(Segment {
-                name: opened.name,
-                path: opened.path,
-                file: Arc::new(opened.file),
-                len,
-                unterminated,
-                encoding: opened.encoding,
-                id: opened.id,
-                identity: opened.identity,
-                active,
-            })
-        })
-        .collect()
 }
 
 #[cfg(test)]

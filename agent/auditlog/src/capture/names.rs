@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::Note;
+use super::attempt::Held;
 use super::error::Error;
 use super::segment::{Opened, Refused};
 use crate::options::LogOptions;
@@ -93,7 +94,8 @@ impl Place {
         Ok(names)
     }
 
-    pub(super) fn open(&self, name: &OsStr) -> Result<Found, Error> {
+    /// Opens a name, or takes what is held of the file that it leads to.
+    pub(super) fn open(&self, name: &OsStr, held: &mut Held) -> Result<Found, Error> {
         let shown = name.to_string_lossy();
         if let Some(end) = PASSING.iter().find(|end| shown.ends_with(**end)) {
             return Ok(Found::Other(format!(
@@ -101,7 +103,11 @@ impl Place {
             )));
         }
         let segment_name = format!("{}{shown}", self.prefix);
-        match Opened::open(self.folder.join(name), segment_name, self.time_field.as_deref()) {
+        let path = self.folder.join(name);
+        if let Some(opened) = leads_to(&path).and_then(|inode| held.take(inode)) {
+            return Ok(Found::Segment(Box::new(opened.renamed(path, segment_name)?)));
+        }
+        match Opened::open(path, segment_name, self.time_field.as_deref()) {
             Ok(opened) => Ok(Found::Segment(Box::new(opened))),
             Err(Refused::Gone) => Ok(Found::Gone),
             Err(Refused::Other(what)) => Ok(Found::Other(format!("it is {what}"))),

@@ -47,7 +47,8 @@ pub(super) fn is_copy(copy: &Opened, original: &Opened) -> bool {
     if unfinished {
         return true;
     }
-    if !copy.is_akin(original) {
+    let begun = copy.encoding == Encoding::Plain && copy.id.is_empty();
+    if !begun && !copy.is_akin(original) {
         return false;
     }
     match compare(copy.lines(), original.lines()) {

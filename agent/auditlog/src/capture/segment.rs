@@ -219,20 +219,28 @@ impl Opened {
         !self.id.is_empty() && self.id == other.id
     }
 
-    /// Takes the length anew.
-    pub(super) fn measure(&mut self) -> Result<(), Error> {
-        self.identity = identity(&self.file).map_err(|source| Error::Read {
+    /// The same file under the name it has now.
+    pub(super) fn renamed(mut self, path: PathBuf, name: String) -> Result<Self, Error> {
+        (self.path, self.name) = (path, name);
+        self.measure()?;
+        Ok(self)
+    }
+
+    /// Takes the length anew. Answers whether what was there when it was opened still is.
+    pub(super) fn measure(&mut self) -> Result<bool, Error> {
+        let failed = |source| Error::Read {
             path: self.path.clone(),
             source,
-        })?;
-        if self.id.is_empty() {
-            let (encoding, id, _) = beginning(&self.file, None).map_err(|source| Error::Read {
-                path: self.path.clone(),
-                source,
-            })?;
-            (self.encoding, self.id) = (encoding, id);
+        };
+        let before = self.identity;
+        self.identity = identity(&self.file).map_err(failed)?;
+        if self.identity == before {
+            return Ok(true);
         }
-        Ok(())
+        let (encoding, id, _) = beginning(&self.file, None).map_err(failed)?;
+        let same = self.identity.size >= before.size && (self.id.is_empty() || self.id == id);
+        (self.encoding, self.id) = (encoding, id);
+        Ok(same)
     }
 
     /// Bytes up to and with the last newline, and bytes after it.

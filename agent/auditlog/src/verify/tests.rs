@@ -299,7 +299,12 @@ fn findings_are_bounded_and_counted() {
 
 #[test]
 fn state_and_facts_survive_json() {
-    let facts = one(&fixture::joined(&fixture::chained(0, 100, GENESIS)));
+    let mut lines = fixture::chained(0, 100, GENESIS);
+    lines[4] = "no json".into();
+    lines[9] = lines[9].replace("step", "stop");
+    lines.remove(20);
+    let facts = one(&fixture::joined(&lines));
+    assert_eq!(facts.findings.total(), 3);
     let text = serde_json::to_string(&facts).unwrap();
     assert_eq!(serde_json::from_str::<LogFacts>(&text).unwrap(), facts);
     let text = serde_json::to_string(&facts.state()).unwrap();
@@ -348,4 +353,107 @@ fn time_disorder_is_a_figure() {
     assert_eq!((time.read, time.unread, time.disordered), (7, 1, 3));
     let step = time.longest_step_back.unwrap();
     assert_eq!((step.segment.as_str(), step.line, step.millis), ("b", 1, 20_000));
+}
+
+#[test]
+fn a_genesis_is_asked_for_only_while_the_first_segment_is_there() {
+    let lines = fixture::chained(0, 30, GENESIS);
+    let parts: Vec<Vec<u8>> = lines.chunks(10).map(fixture::joined).collect();
+    let mut options = chained();
+    options.chain.as_mut().unwrap().genesis = Some(GENESIS.into());
+    let first = facts_of(&[("log.1", &parts[0]), ("log", &parts[1])], &options, None);
+    assert!(first.is_sound());
+    let rotated = [("log.1", &parts[1][..]), ("log", &parts[2])];
+    let second = facts_of(&rotated, &options, Some(&first.state()));
+    assert!(second.is_sound(), "{:?}", second.findings);
+    let third = facts_of(&rotated, &options, Some(&second.state()));
+    assert!(third.is_sound(), "{:?}", third.findings);
+}
+
+#[test]
+fn cancellation_is_no_finding() {
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let segment = [("log".to_owned(), &b"{}\n"[..])];
+    let error = verify(segment, &VerifyOptions::default(), None, &cancel).unwrap_err();
+    assert!(matches!(error, Error::Cancelled));
+}
+
+#[test]
+fn duplicate_keys_are_a_word_in_any_form() {
+    for canonical in [
+        None,
+        Some(Canonical::LinksOnly),
+        Some(Canonical::JsonSortedCompact),
+    ] {
+        let mut options = chained();
+        options.chain = canonical.map(|canonical| ChainConfig {
+            canonical,
+            ..ChainConfig::default()
+        });
+        let line = fixture::chained(0, 1, "")
+            .remove(0)
+            .replacen('{', "{\"seq\":9,", 1);
+        let found = facts_of(&[("log", format!("{line}\n").as_bytes())], &options, None);
+        assert!(found.is_sound(), "{:?}", found.findings);
+        assert_eq!(found.findings.count(FaultKind::DuplicateKey), 1, "{canonical:?}");
+    }
+}
+
+#[test]
+fn segments_that_can_not_be_read_leave_it_incomplete() {
+    let lines = fixture::chained(0, 30, GENESIS);
+    let parts: Vec<Vec<u8>> = lines.chunks(10).map(fixture::joined).collect();
+    let zstd = zstd::encode_all(&parts[1][..], 0).unwrap();
+    let found = facts_of(
+        &[("log.2", &parts[0]), ("log.1.zst", &zstd), ("log", &parts[2])],
+        &chained(),
+        None,
+    );
+    assert!(found.is_sound() && !found.is_complete(), "{:?}", found.findings);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(
+        bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400),
+        gzip in proptest::prelude::any::<bool>(),
+    ) {
+        let bytes = if gzip { [&[0x1f, 0x8b, 8, 0][..], &bytes].concat() } else { bytes };
+        let found = facts_of(&[("log", &bytes)], &chained(), None);
+        let again = facts_of(&[("log", &bytes)], &chained(), Some(&found.state()));
+        proptest::prop_assert!(!again.continuity.is_broken());
+    }
+}
+
+/// `cargo test -p dr-auditlog throughput -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+#[expect(clippy::disallowed_methods, reason = "measures real time")]
+fn throughput() {
+    let lines = fixture::joined(&fixture::chained(0, 1_000_000, GENESIS));
+    for (what, options) in [
+        (
+            "framing",
+            VerifyOptions {
+                format: crate::Format::Lines,
+                ..VerifyOptions::default()
+            },
+        ),
+        ("JSON", VerifyOptions::default()),
+        (
+            "JSON, time",
+            VerifyOptions {
+                time_field: Some("ts".into()),
+                ..VerifyOptions::default()
+            },
+        ),
+        ("JSON, time, chain", chained()),
+    ] {
+        let start = std::time::Instant::now();
+        let found = facts_of(&[("log", &lines)], &options, None);
+        assert!(found.is_sound());
+        let rate = lines.len() as f64 / start.elapsed().as_secs_f64() / 1e6;
+        println!("{what}: {rate:.0} MB/s over {} MB", lines.len() / 1_000_000);
+    }
 }
