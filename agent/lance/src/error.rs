@@ -21,6 +21,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The folder is one table instead of a folder of tables.
+    #[error("{} is a table, not a database: name the folder that it lies in", path.display())]
+    IsTable {
+        /// The folder as it was configured.
+        path: PathBuf,
+    },
     /// A folder inside the database cannot be listed.
     #[error("list {}: this user needs read and search permission on it", path.display())]
     List {

@@ -103,8 +103,10 @@ fn decimal(text: &str) -> Option<u64> {
 }
 
 /// Whether a file is one that Lance has not published yet: staged beside its final name and renamed into place.
+/// NFS clients rename deleted files that are still open to `.nfs…`.
 pub fn is_temporary(name: &str) -> bool {
     name.starts_with(".tmp")
+        || name.starts_with(".nfs")
         || name.starts_with("lance-marker.staging.")
         || name
             .rsplit_once('#')

@@ -6,7 +6,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::{Column, Index, IndexKind, Manifest, Opaque, VectorColumn};
+use crate::layout::{ManifestName, VERSIONS};
+use crate::manifest::{Column, DecodeError, Index, IndexKind, Manifest, Opaque, VectorColumn};
 
 /// How a table was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -237,6 +238,25 @@ impl fmt::Display for Damage {
     }
 }
 
+impl Damage {
+    /// A manifest that cannot be decoded.
+    pub(crate) fn unreadable(table: &str, name: &str, error: &DecodeError) -> Self {
+        let problem = match error {
+            DecodeError::Empty => Problem::Empty,
+            error => Problem::Manifest {
+                reason: error.to_string(),
+            },
+        };
+        let version = ManifestName::parse(name).map_or(0, ManifestName::version);
+        Self {
+            table: table.to_owned(),
+            version,
+            path: format!("{table}/{VERSIONS}/{name}"),
+            problem,
+        }
+    }
+}
+
 /// What is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -257,8 +277,11 @@ pub enum Problem {
         /// Why.
         reason: String,
     },
-    /// It is neither a file nor a folder.
-    Special,
+    /// A tag that cannot be read, so that nobody can tell which version it protects.
+    Tag {
+        /// Why.
+        reason: String,
+    },
 }
 
 impl fmt::Display for Problem {
@@ -267,8 +290,7 @@ impl fmt::Display for Problem {
             Self::Missing => f.write_str("missing"),
             Self::Empty => f.write_str("has no byte"),
             Self::Size { recorded, found } => write!(f, "has {found} bytes, {recorded} are recorded"),
-            Self::Manifest { reason } => write!(f, "cannot be decoded: {reason}"),
-            Self::Special => f.write_str("is neither a file nor a folder"),
+            Self::Manifest { reason } | Self::Tag { reason } => write!(f, "cannot be decoded: {reason}"),
         }
     }
 }
@@ -300,7 +322,7 @@ pub enum Exclusion {
     SymbolicLink,
     /// Neither a file nor a folder.
     Special,
-    /// What an interrupted drop left: no manifest.
+    /// A table without any manifest: what an interrupted drop left, or what is just being created.
     HalfDropped,
     /// A manifest that cannot be decoded, or whose files are incomplete: a restored table would not open.
     Damaged,
@@ -319,7 +341,7 @@ impl fmt::Display for Exclusion {
             Self::Unpublished => "not published yet",
             Self::SymbolicLink => "symbolic link",
             Self::Special => "neither file nor folder",
-            Self::HalfDropped => "half-dropped table",
+            Self::HalfDropped => "no manifest: half-dropped or being created",
             Self::Damaged => "damaged version",
             Self::Foreign => "no table in it",
             Self::Unnameable => "name is not UTF-8",

@@ -28,7 +28,7 @@ use crate::dir::{Dir, is_missing};
 use crate::discover::{self, join};
 pub use crate::error::Error;
 use crate::layout::VERSIONS;
-use crate::manifest::{Manifest, read_manifest};
+use crate::manifest::Manifest;
 use crate::pins::Figure;
 use crate::report::{Damage, Excluded, ExternalBase, Mode, Problem, TableStamp, split_branch};
 
@@ -220,8 +220,16 @@ impl Check<'_> {
                 self.context.pause(attempt, Duration::ZERO);
                 continue;
             };
+            // A version that was superseded meanwhile may lose its files: that is no damage.
+            let current = Versions::list(&self.context, &table, path)?
+                .head()
+                .map(str::to_owned);
+            if !look.damage.is_empty() && current != head {
+                self.context.pause(attempt, Duration::ZERO);
+                continue;
+            }
             let now = (head.unwrap_or_default(), look.damage.clone());
-            if look.damage.is_empty() || last.as_ref() == Some(&now) || attempt == ATTEMPTS {
+            if look.damage.is_empty() || last.as_ref() == Some(&now) {
                 return self.conclude(&table, path, &versions, now.0, look).map(Some);
             }
             last = Some(now);
@@ -236,12 +244,12 @@ impl Check<'_> {
     /// Looks at one version; `None` if its manifest is gone.
     fn look(&self, table: &Dir, path: &str, name: &str) -> Result<Option<Look>, Error> {
         let full = join(path, &join(VERSIONS, name));
-        let bytes = match table
+        let read = table
             .file(&join(VERSIONS, name))
-            .and_then(|(file, stat)| read_manifest(&file, stat.st_size as u64))
-        {
+            .and_then(|(file, stat)| Manifest::read(&file, stat.st_size as u64));
+        let decoded = match read {
             Err(error) if is_missing(&error) => return Ok(None),
-            bytes => bytes.map_err(|error| self.context.failed(&full, error))?,
+            read => read.map_err(|error| self.context.failed(&full, error))?,
         };
         let mut look = Look {
             manifest: None,
@@ -249,24 +257,8 @@ impl Check<'_> {
             external: BTreeMap::new(),
             referenced: Figure::default(),
         };
-        match Manifest::decode(&bytes) {
-            Err(error) => {
-                let problem = if bytes.is_empty() {
-                    Problem::Empty
-                } else {
-                    Problem::Manifest {
-                        reason: error.to_string(),
-                    }
-                };
-                let version =
-                    crate::layout::ManifestName::parse(name).map_or(0, crate::layout::ManifestName::version);
-                look.damage.push(Damage {
-                    table: path.to_owned(),
-                    version,
-                    path: full,
-                    problem,
-                });
-            }
+        match decoded {
+            Err(error) => look.damage.push(Damage::unreadable(path, name, &error)),
             Ok(manifest) => {
                 if manifest.opaque().is_none() {
                     self.closure(table, path, &manifest, &mut look)?;
@@ -367,6 +359,7 @@ impl Check<'_> {
         let mut warnings = self.warnings(table, path, versions, &refs, look.manifest.as_ref());
         let mut damage = look.damage;
         let damaged = !damage.is_empty();
+        damage.extend(refs.damage.iter().cloned());
         let tags = self.context.tags_for(path, &refs);
         damage.extend(self.tagged(table, path, versions, &name, &tags)?);
         let newest_whole = if damaged {

@@ -8,7 +8,7 @@ use crate::dir::Dir;
 use crate::discover::join;
 use crate::error::Error;
 use crate::layout::{DATA, DELETIONS, INDICES, LEGACY_FULL_TEXT, TRANSACTIONS, TREE, VERSIONS};
-use crate::manifest::{Manifest, read_manifest};
+use crate::manifest::Manifest;
 use crate::pins::Figure;
 
 use super::{Check, Warning, or_gone};
@@ -116,13 +116,13 @@ impl Check<'_> {
             let file = join(VERSIONS, name);
             let read = table
                 .file(&file)
-                .and_then(|(file, stat)| read_manifest(&file, stat.st_size as u64).map(Some));
-            let Some(bytes) =
+                .and_then(|(file, stat)| Manifest::read(&file, stat.st_size as u64).map(Some));
+            let Some(decoded) =
                 or_gone(read).map_err(|error| self.context.failed(&join(path, &file), error))?
             else {
                 continue;
             };
-            match Manifest::decode(&bytes) {
+            match decoded {
                 Ok(manifest) if manifest.opaque().is_none() => live.add(&manifest),
                 Ok(_) => all_read = false,
                 Err(_) => {

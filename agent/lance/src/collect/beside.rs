@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 
 use rustix::fs::FileType;
 
-use crate::dir::{Identity, is_missing};
+use crate::dir::is_missing;
 use crate::discover::join;
 use crate::error::Error;
 use crate::layout::{
-    self, BLOBS, COMPUTED, DATA, FRAGMENT_REUSE, INDICES, LEGACY_FULL_TEXT, LEGACY_LATEST, MEM_WAL,
-    ManifestName, REFS, TREE, VERSION_HINT, VERSIONS,
+    self, BLOBS, COMPUTED, DATA, FRAGMENT_REUSE, INDICES, LEGACY_FULL_TEXT, LEGACY_LATEST, MEM_WAL, REFS,
+    TREE, VERSION_HINT, VERSIONS,
 };
-use crate::manifest::{DecodeError, Manifest};
-use crate::report::{Damage, Excluded, Exclusion, ExternalBase, Mode, Problem, TableStamp};
+use crate::manifest::Manifest;
+use crate::report::{Damage, Excluded, Exclusion, ExternalBase, Mode, TableStamp};
 
 use super::Entries;
 use super::context::Context;
@@ -66,6 +66,7 @@ impl Taking<'_> {
         stamp.note_refs(&refs);
         stamp.complete_indices(&self.entries);
         stamp.bytes = version.bytes;
+        damage.extend(refs.damage);
         self.entries.extend(refs.entries);
         let external: Vec<ExternalBase> = self.external_bases();
         Ok(Some(Parts {
@@ -137,28 +138,13 @@ impl Taking<'_> {
         let problems = match self.take_version(context, name)? {
             Outcome::Taken(version) if version.problems.is_empty() => return Ok(Ok(*version)),
             Outcome::Taken(version) => version.problems,
-            Outcome::Unreadable(identity, error) => vec![self.unreadable(name, identity, &error)],
+            Outcome::Unreadable(_, error) => vec![Damage::unreadable(self.path, name, &error)],
             Outcome::Gone | Outcome::Opaque(_) => Vec::new(),
         };
         for path in std::mem::take(&mut self.added) {
             self.entries.remove(&path);
         }
         Ok(Err(problems))
-    }
-
-    pub(crate) fn unreadable(&self, name: &str, identity: Identity, error: &DecodeError) -> Damage {
-        let problem = match identity.len {
-            0 => Problem::Empty,
-            _ => Problem::Manifest {
-                reason: error.to_string(),
-            },
-        };
-        Damage {
-            table: self.path.to_owned(),
-            version: ManifestName::parse(name).map_or(0, ManifestName::version),
-            path: join(self.path, &join(VERSIONS, name)),
-            problem,
-        }
     }
 
     /// Blob sidecars, row maps, signatures, legacy indices and folders that we do not know.

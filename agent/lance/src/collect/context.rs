@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::fs::FileType;
 
 use crate::dir::{Dir, Identity, is_link, is_missing};
+use crate::discover::is_table;
 use crate::error::Error;
 use crate::layout;
 use crate::pins::{Attributes, Pin, PinError, Pinner, xattrs};
@@ -35,6 +36,11 @@ impl Context {
             source,
         };
         let root = Dir::open(path).map_err(failed)?;
+        if is_table(&root) {
+            return Err(Error::IsTable {
+                path: path.to_owned(),
+            });
+        }
         let canonical = path.canonicalize().map_err(failed)?;
         let pinner = Pinner::new(&options.pins, options.staging.as_deref(), path)?;
         Ok(Self {

@@ -49,7 +49,7 @@ use crate::dir::{Dir, Identity};
 use crate::discover;
 use crate::error::Error;
 use crate::pins::{Attributes, Pin, PinMethod, PinSummary};
-use crate::report::{Damage, Excluded, ExternalBase, Mode, TableStamp};
+use crate::report::{Damage, Excluded, Exclusion, ExternalBase, Mode, TableStamp};
 
 pub(crate) use bases::{Location, local_path, normal};
 pub(crate) use context::Context;
@@ -57,7 +57,7 @@ pub(crate) use folder::Walk;
 pub(crate) use history::Versions;
 pub(crate) use refs::{Refs, Tag};
 
-use table::TableState;
+use table::{TableState, Taken};
 
 /// Which versions of each table are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -204,6 +204,8 @@ pub struct Collected {
     pub external_bases: Vec<ExternalBase>,
     context: Context,
     states: BTreeMap<String, TableState>,
+    /// Folders of tables without any manifest.
+    headless: BTreeSet<String>,
 }
 
 /// Holds a database still. Blocks; call it on a thread that may.
@@ -221,6 +223,7 @@ pub fn collect(db: &Path, options: &CollectOptions) -> Result<Collected, Error> 
         external_bases: Vec::new(),
         context,
         states: BTreeMap::new(),
+        headless: BTreeSet::new(),
     };
     let contents = discover::contents(&collected.context.root, db)?;
     let tables: Vec<&str> = contents.tables.iter().map(String::as_str).collect();
@@ -245,21 +248,15 @@ impl Collected {
                 .chain(discover::contents(&current, &self.context.path)?.tables)
                 .collect());
         }
-        let mut changed: BTreeSet<String> = self
-            .states
-            .iter()
-            .filter(|(_, state)| state.moved(&self.context))
-            .map(|(path, _)| path.clone())
-            .collect();
         let now: BTreeSet<String> = discover::contents(&current, &self.context.path)?
             .tables
             .into_iter()
             .collect();
-        changed.extend(
-            now.iter()
-                .filter(|path| !self.states.contains_key(*path))
-                .cloned(),
-        );
+        let is_new = |path: &&String| match self.states.get(*path) {
+            Some(state) => state.moved(&self.context),
+            None => !self.headless.contains(*path) || table::has_head(&self.context, path),
+        };
+        let mut changed: BTreeSet<String> = now.iter().filter(is_new).cloned().collect();
         changed.extend(self.states.keys().filter(|path| !now.contains(*path)).cloned());
         Ok(changed.into_iter().collect())
     }
@@ -313,8 +310,11 @@ impl Collected {
         for path in tables {
             self.context.check_cancelled()?;
             let previous = self.states.remove(*path);
-            if let Some(state) = table::take(&mut self.context, path, previous, &self.states)? {
-                self.states.insert((*path).to_owned(), state);
+            self.headless.remove(*path);
+            match table::take(&mut self.context, path, previous, &self.states)? {
+                Taken::Whole(state) => drop(self.states.insert((*path).to_owned(), *state)),
+                Taken::Headless => drop(self.headless.insert((*path).to_owned())),
+                Taken::Gone => {}
             }
         }
         Ok(())
@@ -356,6 +356,11 @@ impl Collected {
             .flat_map(|state| state.excluded.iter().cloned())
             .chain(contents.excluded)
             .collect();
+        self.excluded.extend(self.headless.iter().map(|path| Excluded {
+            path: path.clone(),
+            reason: Exclusion::HalfDropped,
+            files: 0,
+        }));
         self.excluded.sort_unstable();
         self.excluded.dedup();
         self.entries = self.context.with_folders(files);

@@ -7,9 +7,11 @@ use crate::dir::{Dir, Identity, is_missing};
 use crate::discover::join;
 use crate::error::Error;
 use crate::layout::{self, REFS};
+use crate::report::{Damage, Problem};
 
-use super::Entries;
+use super::bases::percent_decoded;
 use super::context::Context;
+use super::{Entries, PinnedEntry};
 
 /// A tag as its file tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub(crate) struct Refs {
     pub(crate) entries: Entries,
     pub(crate) tags: Vec<Tag>,
     pub(crate) branches: Vec<String>,
+    /// Tags that cannot be read.
+    pub(crate) damage: Vec<Damage>,
 }
 
 impl Refs {
@@ -43,35 +47,36 @@ impl Refs {
             let Some(entry) = context.read_small(table, &name, &full)? else {
                 continue;
             };
-            refs.note(&name, &entry);
+            refs.note(path, &name, &entry);
             refs.entries.insert(full, entry);
         }
         Ok(refs)
     }
 
-    fn note(&mut self, name: &str, entry: &super::PinnedEntry) {
+    fn note(&mut self, table: &str, name: &str, entry: &PinnedEntry) {
+        let stem = |folder: &str| {
+            name.strip_prefix(folder)
+                .and_then(|name| name.strip_suffix(".json"))
+        };
+        if let Some(stem) = stem("_refs/branches/") {
+            self.branches.push(percent_decoded(stem));
+        }
+        let Some(stem) = stem("_refs/tags/") else { return };
         let mut bytes = vec![0; usize::try_from(entry.len()).unwrap_or(0)];
-        if let Some(stem) = name
-            .strip_prefix("_refs/tags/")
-            .and_then(|name| name.strip_suffix(".json"))
+        let read = entry.read_at(&mut bytes, 0).map_err(|error| error.to_string());
+        match read.and_then(|_| serde_json::from_slice::<TagFile>(&bytes).map_err(|error| error.to_string()))
         {
-            let tag = entry
-                .read_at(&mut bytes, 0)
-                .ok()
-                .and_then(|_| serde_json::from_slice::<TagFile>(&bytes).ok());
-            match tag {
-                Some(tag) => self.tags.push(Tag {
-                    name: stem.to_owned(),
-                    version: tag.version,
-                    branch: tag.branch,
-                }),
-                None => tracing::warn!(path = %entry.path, "the tag cannot be read and protects no version"),
-            }
-        } else if let Some(stem) = name
-            .strip_prefix("_refs/branches/")
-            .and_then(|name| name.strip_suffix(".json"))
-        {
-            self.branches.push(stem.replace("%2F", "/"));
+            Ok(tag) => self.tags.push(Tag {
+                name: stem.to_owned(),
+                version: tag.version,
+                branch: tag.branch,
+            }),
+            Err(reason) => self.damage.push(Damage {
+                table: table.to_owned(),
+                version: 0,
+                path: entry.path.clone(),
+                problem: Problem::Tag { reason },
+            }),
         }
     }
 

@@ -1,12 +1,13 @@
 //! One table, from its head to everything beside its closure; tried again while its writer moves on.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::time::Duration;
 
 use crate::dir::{Dir, Identity, is_missing};
 use crate::discover::join;
 use crate::error::Error;
-use crate::layout::{MEM_WAL, TREE, VERSIONS};
+use crate::layout::{MEM_WAL, REFS, TREE, VERSIONS};
 use crate::report::{Damage, Excluded, ExternalBase, Mode, TableStamp, TagStamp, split_branch};
 
 use super::beside::Parts;
@@ -45,31 +46,40 @@ impl TableState {
             (Ok(current), Ok(held)) => current.same_folder(&held),
             _ => false,
         };
-        !same || Mark::of(&current).is_none_or(|mark| mark != self.mark)
+        !same || Mark::of(&current).ok().is_none_or(|mark| mark != self.mark)
     }
 }
 
 impl Mark {
-    /// Reads the head as it is now, without opening it; `None` if that fails.
-    fn of(table: &Dir) -> Option<Self> {
-        let refs = Refs::fingerprint(table).ok()?;
-        let versions = Versions::read(table).ok()?;
+    /// Reads the head as it is now, without opening it.
+    fn of(table: &Dir) -> io::Result<Self> {
+        let refs = Refs::fingerprint(table)?;
+        let versions = Versions::read(table)?;
         let head = match versions.head() {
-            Some(name) => Some((
-                name.to_owned(),
-                Identity::of(&table.stat(&join(VERSIONS, name)).ok()?),
-            )),
+            Some(name) => Some((name.to_owned(), Identity::of(&table.stat(&join(VERSIONS, name))?))),
             None => None,
         };
-        Some(Self { head, refs })
+        Ok(Self { head, refs })
     }
+
+    /// Whether the head is still the one that was looked at.
+    fn is_head(table: &Dir, seen: &(String, Identity)) -> bool {
+        Self::of(table).is_ok_and(|mark| mark.head.as_ref() == Some(seen))
+    }
+}
+
+/// Whether a table has any version by now.
+pub(crate) fn has_head(context: &Context, path: &str) -> bool {
+    context
+        .root
+        .sub(path)
+        .and_then(|table| Mark::of(&table))
+        .is_ok_and(|mark| mark.head.is_some())
 }
 
 /// One attempt at a table.
 enum Attempt {
     Done(Box<TableState>),
-    /// The folder is gone.
-    Vanished,
     /// There is no manifest.
     Headless,
     /// The writer moved on.
@@ -81,13 +91,24 @@ enum Attempt {
     },
 }
 
-/// Takes a table; `None` if it is gone.
+/// What became of taking a table.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// It is in the cut.
+    Whole(Box<TableState>),
+    /// It has no manifest: it is being created, or its drop was interrupted.
+    Headless,
+    /// It is gone.
+    Gone,
+}
+
+/// Takes a table.
 pub(crate) fn take(
     context: &mut Context,
     path: &str,
     previous: Option<TableState>,
     others: &BTreeMap<String, TableState>,
-) -> Result<Option<TableState>, Error> {
+) -> Result<Taken, Error> {
     let mut pool = previous.map(|state| state.entries).unwrap_or_default();
     pool.retain(|_, entry| entry.is_immutable());
     let mut broken: Option<((String, Identity), Vec<Damage>)> = None;
@@ -95,13 +116,12 @@ pub(crate) fn take(
     for attempt in 1..=ATTEMPTS {
         context.check_cancelled()?;
         let folder = match context.root.sub(path) {
-            Err(error) if is_missing(&error) => return Ok(None),
+            Err(error) if is_missing(&error) => return Ok(Taken::Gone),
             folder => folder.map_err(|error| context.failed(path, error))?,
         };
         match Attempt::make(context, folder, path, &mut pool, others)? {
-            Attempt::Done(state) => return Ok(Some(*state)),
-            Attempt::Vanished => return Ok(None),
-            Attempt::Headless if headless => return Ok(None),
+            Attempt::Done(state) => return Ok(Taken::Whole(state)),
+            Attempt::Headless if headless => return Ok(Taken::Headless),
             Attempt::Headless => {
                 headless = true;
                 context.pause(attempt, CONFIRM);
@@ -123,13 +143,10 @@ pub(crate) fn take(
             }
         }
     }
-    match broken {
-        Some((_, damage)) => salvage(context, path, &mut pool, others, damage),
-        None => Err(Error::Busy {
-            table: path.to_owned(),
-            attempts: ATTEMPTS,
-        }),
-    }
+    Err(Error::Busy {
+        table: path.to_owned(),
+        attempts: ATTEMPTS,
+    })
 }
 
 impl Attempt {
@@ -145,43 +162,43 @@ impl Attempt {
         if taking.take_folder(context, MEM_WAL, &[])? == Stability::Shrunk {
             return Ok(Self::Moved);
         }
-        let Ok(fingerprint) = Refs::fingerprint(&folder) else {
-            return Ok(Self::Vanished);
-        };
+        let fingerprint =
+            Refs::fingerprint(&folder).map_err(|error| context.failed(&join(path, REFS), error))?;
         let refs = Refs::read(context, &folder, path)?;
         let versions = Versions::list(context, &folder, path)?;
         let Some(name) = versions.head().map(str::to_owned) else {
             return Ok(Self::Headless);
         };
-        let version = match taking.take_version(context, &name)? {
+        let (mark, damage) = match taking.take_version(context, &name)? {
             Outcome::Gone => return Ok(Self::Moved),
             Outcome::Unreadable(identity, error) => {
-                let damage = vec![taking.unreadable(&name, identity, &error)];
-                return Ok(Self::Broken {
-                    mark: (name, identity),
-                    damage,
-                });
+                let damage = Damage::unreadable(path, &name, &error);
+                ((name, identity), vec![damage])
             }
             Outcome::Taken(version) if !version.problems.is_empty() => {
-                return Ok(Self::Broken {
-                    mark: (name, version.identity),
-                    damage: version.problems,
-                });
+                ((name, version.identity), version.problems)
             }
-            Outcome::Taken(version) | Outcome::Opaque(version) => version,
+            Outcome::Taken(version) | Outcome::Opaque(version) => {
+                let mark = Mark {
+                    head: Some((name, version.identity)),
+                    refs: fingerprint,
+                };
+                let mode = if version.manifest.opaque().is_some() {
+                    Mode::Opaque
+                } else {
+                    Mode::Exact
+                };
+                let parts = taking.finish(context, *version, mode, &versions, refs)?;
+                return Ok(parts.map_or(Self::Moved, |parts| {
+                    Self::Done(Box::new(parts.into_state(folder, mark)))
+                }));
+            }
         };
-        let mark = Mark {
-            head: Some((name, version.identity)),
-            refs: fingerprint,
-        };
-        let mode = if version.manifest.opaque().is_some() {
-            Mode::Opaque
+        // A version that was superseded meanwhile may lose its files: that is no damage.
+        if Mark::is_head(&folder, &mark) {
+            Ok(Self::Broken { mark, damage })
         } else {
-            Mode::Exact
-        };
-        match taking.finish(context, *version, mode, &versions, refs)? {
-            Some(parts) => Ok(Self::Done(Box::new(parts.into_state(folder, mark)))),
-            None => Ok(Self::Moved),
+            Ok(Self::Moved)
         }
     }
 }
@@ -214,18 +231,21 @@ fn salvage(
     pool: &mut Entries,
     others: &BTreeMap<String, TableState>,
     damage: Vec<Damage>,
-) -> Result<Option<TableState>, Error> {
+) -> Result<Taken, Error> {
     tracing::warn!(
         table = path,
         problems = damage.len(),
         "the head is damaged on the source; looking for an older version that is whole"
     );
     let folder = match context.root.sub(path) {
-        Err(error) if is_missing(&error) => return Ok(None),
+        Err(error) if is_missing(&error) => return Ok(Taken::Gone),
         folder => folder.map_err(|error| context.failed(path, error))?,
     };
-    let Some(mark) = Mark::of(&folder) else {
-        return Ok(None);
+    let Ok(mark) = Mark::of(&folder) else {
+        return Err(Error::Busy {
+            table: path.to_owned(),
+            attempts: ATTEMPTS,
+        });
     };
     let versions = Versions::list(context, &folder, path)?;
     let head = versions.line().next().map(|(version, _)| version);
@@ -243,7 +263,7 @@ fn salvage(
         if let Some(mut parts) = taking.finish(context, *version, Mode::Fallback, &versions, refs)? {
             parts.stamp.damaged_head = head;
             parts.damage.extend(damage);
-            return Ok(Some(parts.into_state(folder, mark)));
+            return Ok(Taken::Whole(Box::new(parts.into_state(folder, mark))));
         }
     }
     let mut taking = Taking::new(&folder, path, pool, others);
@@ -257,7 +277,7 @@ fn salvage(
         external: Vec::new(),
         damage,
     };
-    Ok(Some(parts.into_state(folder, mark)))
+    Ok(Taken::Whole(Box::new(parts.into_state(folder, mark))))
 }
 
 impl<'a> Taking<'a> {

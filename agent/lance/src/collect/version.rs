@@ -8,7 +8,7 @@ use crate::dir::{Dir, Identity, is_missing};
 use crate::discover::join;
 use crate::error::Error;
 use crate::layout::{self, VERSIONS};
-use crate::manifest::{DecodeError, Manifest, read_manifest};
+use crate::manifest::{DecodeError, Manifest};
 use crate::report::{Damage, Excluded, ExternalBase, Problem};
 
 use super::bases::Location;
@@ -268,11 +268,10 @@ fn identity(entry: &PinnedEntry) -> Identity {
 
 /// Reads a pinned manifest. The outer error is ours, the inner one says what is wrong with the bytes.
 fn decode(context: &Context, entry: &PinnedEntry) -> Result<Result<Manifest, DecodeError>, Error> {
-    let bytes = match entry.file() {
-        Ok(Some(file)) => read_manifest(&file, entry.len()),
-        Ok(None) => Ok(Vec::new()),
+    match entry.file() {
+        Ok(Some(file)) => Manifest::read(&file, entry.len()),
+        Ok(None) => Ok(Err(DecodeError::Empty)),
         Err(error) => Err(error),
-    };
-    let bytes = bytes.map_err(|error| context.failed(&entry.path, error))?;
-    Ok(Manifest::decode(&bytes))
+    }
+    .map_err(|error| context.failed(&entry.path, error))
 }

@@ -34,6 +34,8 @@ use crate::layout;
 
 const MAGIC: &[u8; 4] = b"LANC";
 const FOOTER: usize = 16;
+/// A file larger than this is not read: no manifest comes near it.
+const LARGEST: u64 = 1 << 30;
 
 /// Reader flags with which a manifest still tells its whole closure. Bit 12 moves fragments into a tree; bits
 /// from 18 on belong to later formats.
@@ -53,6 +55,12 @@ pub enum DecodeError {
     TooShort {
         /// Length of the file.
         len: usize,
+    },
+    /// More bytes than any manifest has: they are not read.
+    #[error("the file has {len} bytes, more than any manifest")]
+    TooLarge {
+        /// Length of the file.
+        len: u64,
     },
     /// The last four bytes are not `LANC`.
     #[error("the file does not end in LANC: it is cut short or not a manifest")]
@@ -211,6 +219,23 @@ impl Manifest {
         Self::from_wire(decoded, indices)
     }
 
+    /// Reads and decodes a manifest file. The outer error is the system's, the inner one is about the bytes. A
+    /// file that is cut short meanwhile comes out short, which decoding refuses.
+    pub(crate) fn read(file: &File, len: u64) -> io::Result<Result<Self, DecodeError>> {
+        if len > LARGEST {
+            return Ok(Err(DecodeError::TooLarge { len }));
+        }
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+        let mut at = 0;
+        while at < bytes.len() {
+            match file.read_at(&mut bytes[at..], at as u64)? {
+                0 => bytes.truncate(at),
+                read => at += read,
+            }
+        }
+        Ok(Self::decode(&bytes))
+    }
+
     fn from_wire(message: wire::Manifest, indices: Vec<Index>) -> Result<Self, DecodeError> {
         let timestamp = message
             .timestamp
@@ -312,28 +337,6 @@ impl Manifest {
             .filter_map(|fragment| fragment.deletion.as_ref());
         deletions.fold(0, |sum, file| sum.saturating_add(file.rows))
     }
-}
-
-/// A file larger than this is not read: no manifest comes near it.
-const LARGEST: u64 = 1 << 30;
-
-/// Reads a manifest's bytes. A file that is cut short meanwhile comes out short, which decoding refuses.
-pub(crate) fn read_manifest(file: &File, len: u64) -> io::Result<Vec<u8>> {
-    if len > LARGEST {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("{len} bytes, more than any manifest has"),
-        ));
-    }
-    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-    let mut at = 0;
-    while at < bytes.len() {
-        match file.read_at(&mut bytes[at..], at as u64)? {
-            0 => bytes.truncate(at),
-            read => at += read,
-        }
-    }
-    Ok(bytes)
 }
 
 /// The bytes of the Manifest message.

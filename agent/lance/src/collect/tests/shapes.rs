@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::manifest::testing::Draft;
-use crate::report::Exclusion;
+use crate::report::{Exclusion, Problem};
 
 /// A database made by hand.
 struct Made(tempfile::TempDir);
@@ -386,6 +386,61 @@ fn a_link_on_the_way_to_data_is_an_error_that_says_so() {
     std::os::unix::fs::symlink("../moved", made.path().join("t.lance/data")).unwrap();
     let error = collect(made.path(), &CollectOptions::default()).unwrap_err();
     assert!(matches!(error, Error::SymbolicLink { .. }), "{error}");
+}
+
+#[test]
+fn a_table_without_versions_is_named_and_does_not_count_as_moving() {
+    let made = Made::new();
+    made.table("t.lance").file("empty.lance/_versions/.tmp1", b"half");
+    let mut collected = made.collect();
+    assert_eq!(collected.tables.len(), 1);
+    assert_eq!(exclusion(&collected, "empty.lance"), Some(Exclusion::HalfDropped));
+    assert_eq!(collected.moved().unwrap(), Vec::<String>::new());
+    made.table("empty.lance");
+    let moved = collected.moved().unwrap();
+    assert_eq!(moved, ["empty.lance"]);
+    collected.recollect(&moved).unwrap();
+    assert_eq!(
+        (
+            collected.tables.len(),
+            collected.moved().unwrap().len(),
+            collected.excluded.len()
+        ),
+        (2, 0, 1)
+    );
+}
+
+#[test]
+fn a_tag_that_cannot_be_read_is_damage() {
+    let made = Made::new();
+    made.table("t.lance").file("t.lance/_refs/tags/torn.json", b"");
+    let collected = made.collect();
+    assert_eq!(collected.damage.len(), 1);
+    assert!(
+        matches!(collected.damage[0].problem, Problem::Tag { .. }),
+        "{:?}",
+        collected.damage
+    );
+    let check = crate::check::quick(made.path(), &crate::check::CheckOptions::default()).unwrap();
+    assert!(!check.is_healthy());
+}
+
+#[test]
+fn a_table_is_not_taken_for_a_database() {
+    let made = Made::new();
+    made.table("t.lance");
+    let error = collect(&made.path().join("t.lance"), &CollectOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::IsTable { .. }), "{error}");
+    let error = collect(&made.path().join("none"), &CollectOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("check that it exists"), "{error}");
+    let found = crate::discover(made.path(), 3).unwrap();
+    assert_eq!(
+        found,
+        [crate::Found {
+            path: made.path().to_owned(),
+            tables: vec!["t.lance".into()]
+        }]
+    );
 }
 
 #[test]
