@@ -70,6 +70,9 @@ fn judge(error: &(dyn Error + 'static), text: &str, memo: &Memo) -> (FaultKind, 
     if let Some(found) = walk(error).find_map(missing) {
         return (FaultKind::Missing, found);
     }
+    if let Some(file) = named_missing(text) {
+        return (FaultKind::Missing, Some(file));
+    }
     (by_text(error, text), None)
 }
 
@@ -121,14 +124,22 @@ fn missing(error: &(dyn Error + 'static)) -> Option<Option<String>> {
     }
 }
 
+/// The file of Lance's `Not found: file, place in its source`: its readers keep the words and lose the type.
+fn named_missing(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("Not found: ")?;
+    let file = rest.split([',', ':']).next()?.trim().trim_start_matches('/');
+    file.contains('/').then(|| file.to_owned())
+}
+
 fn walk<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source()).take(32)
 }
 
-/// The error with its sources. Most of Lance's errors repeat their source; those are told once.
+/// The error with its sources. Most of Lance's errors repeat their source; those are told once, and places in
+/// Lance's source code not at all.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
-    for part in walk(error).map(ToString::to_string) {
+    for part in walk(error).map(|error| without_places(&error.to_string())) {
         if text.is_empty() {
             text = part;
         } else if !text.contains(&part) {
@@ -136,4 +147,75 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
         }
     }
     text
+}
+
+fn without_places(text: &str) -> String {
+    let kept: Vec<&str> = text.split(", ").filter(|part| !is_place(part)).collect();
+    kept.join(", ")
+}
+
+/// Whether this is `path/file.rs:line:column`.
+fn is_place(part: &str) -> bool {
+    let number = |text: Option<&str>| text.is_some_and(|text| text.parse::<u32>().is_ok());
+    let mut fields = part.trim_end_matches([')', '.']).rsplitn(3, ':');
+    number(fields.next()) && number(fields.next()) && fields.next().is_some_and(|path| path.ends_with(".rs"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn io(kind: std::io::ErrorKind) -> Fault {
+        let error = object_store::Error::Generic {
+            store: "s",
+            source: Box::new(std::io::Error::from(kind)),
+        };
+        fault(Step::Scan, None, &error, &Memo::default(), &[])
+    }
+
+    #[test]
+    fn the_memo_decides_before_the_words() {
+        let error = lance_core::Error::invalid_input("decode t/data/a.lance: unexpected end");
+        let mut memo = Memo::default();
+        assert_eq!(
+            fault(Step::Scan, None, &error, &memo, &[]).kind,
+            FaultKind::Undecodable
+        );
+        memo.damaged.insert("t/data/a.lance".into(), "chunk 2".into());
+        let found = fault(Step::Scan, None, &error, &memo, &[]);
+        assert_eq!(
+            (found.kind, found.message.as_str()),
+            (FaultKind::Damaged, "chunk 2")
+        );
+    }
+
+    #[test]
+    fn the_kernel_s_reasons_are_kept_apart() {
+        use std::io::ErrorKind;
+        assert_eq!(io(ErrorKind::NotFound).kind, FaultKind::Missing);
+        assert_eq!(io(ErrorKind::PermissionDenied).kind, FaultKind::Unavailable);
+        assert_eq!(io(ErrorKind::StorageFull).kind, FaultKind::Limit);
+        assert_eq!(io(ErrorKind::InvalidData).kind, FaultKind::Undecodable);
+    }
+
+    #[test]
+    fn a_newer_format_is_no_damage() {
+        let error = lance_core::Error::not_supported(
+            "This dataset cannot be read by this version of Lance. Please upgrade Lance to read this dataset.",
+        );
+        assert_eq!(
+            fault(Step::Open, None, &error, &Memo::default(), &[]).kind,
+            FaultKind::TooNew
+        );
+    }
+
+    #[test]
+    fn messages_name_files_and_not_lance_s_source() {
+        let text = "LanceError(IO): Not found: t.lance/data/x.lance, /root/lance-io/src/reader.rs:335:56, /rustc/ops.rs:2:5";
+        assert_eq!(named_missing(text).as_deref(), Some("t.lance/data/x.lance"));
+        assert_eq!(
+            without_places(text),
+            "LanceError(IO): Not found: t.lance/data/x.lance"
+        );
+    }
 }

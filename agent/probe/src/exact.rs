@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn searches_over_parts_merge_to_the_search_over_all() {
-        let rows: Vec<Option<[f32; 2]>> = (0..40u8).map(|i| Some([f32::from(i * 37 % 41), 1.0])).collect();
+        let rows: Vec<Option<[f32; 2]>> = (0..40u16).map(|i| Some([f32::from(i * 37 % 41), 1.0])).collect();
         let mut whole = [Nearest::new("v", &[7.0, 1.0], Metric::L2, 5)];
         let ids: Vec<u64> = (0..40).collect();
         compare(&mut whole, "v", &vectors(&rows), &ids);

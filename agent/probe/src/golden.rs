@@ -148,3 +148,6 @@ fn hits(batch: &RecordBatch, values: &str, descending: bool) -> Vec<Hit> {
     });
     hits
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,7 +53,7 @@ impl Reporter {
             let message = info.payload_as_str().unwrap_or("a panic without a message");
             let at = info
                 .location()
-                .map(|location| format!("{}:{}", location.file(), location.line()));
+                .map(|location| format!("{}:{}", within(location.file()), location.line()));
             reporter.panicked(shorten(message, 2000), at);
         }));
     }
@@ -114,6 +114,14 @@ impl Reporter {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A source file by its crate: where it was built is nobody's business.
+fn within(file: &str) -> &str {
+    let registry = file
+        .split_once("/registry/src/")
+        .and_then(|(_, rest)| rest.split_once('/'));
+    registry.map_or(file, |(_, file)| file)
 }
 
 impl State {

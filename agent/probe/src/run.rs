@@ -167,3 +167,6 @@ pub async fn measure(
         millis: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,8 @@ use dr_probe_wire::facts::Facts;
 use dr_probe_wire::job::{Job, Location};
 
 use crate::folder::Folder;
-use crate::rig::{everything, facts, fixture, tree};
+use crate::rig::{everything, facts, tree};
+use crate::unpack::fixture;
 
 fn check(version: &str) {
     let Some((_scratch, root)) = fixture(version) else {

@@ -13,6 +13,8 @@ pub(crate) struct Folder {
     root: PathBuf,
     files: BTreeMap<String, u64>,
     pub(crate) refuse: BTreeMap<String, TreeError>,
+    /// Other bytes than the file's.
+    pub(crate) patches: BTreeMap<String, Vec<u8>>,
 }
 
 impl Folder {
@@ -23,16 +25,39 @@ impl Folder {
             root: root.to_owned(),
             files,
             refuse: BTreeMap::new(),
+            patches: BTreeMap::new(),
         }
     }
 
+    /// Takes a file away.
+    pub(crate) fn remove(&mut self, path: &str) {
+        self.files.remove(path).unwrap();
+    }
+
+    /// Gives a file other bytes.
+    pub(crate) fn patch(&mut self, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = std::fs::read(self.root.join(path)).unwrap();
+        change(&mut bytes);
+        self.files.insert(path.to_owned(), bytes.len() as u64);
+        self.patches.insert(path.to_owned(), bytes);
+    }
+
     /// The first file whose path holds all these parts.
+    pub(crate) fn matching(&self, parts: &[&str]) -> Option<String> {
+        self.files()
+            .find(|path| parts.iter().all(|part| path.contains(part)))
+            .cloned()
+    }
+
+    /// The same, where there must be one.
     pub(crate) fn find(&self, parts: &[&str]) -> String {
-        let found = self
-            .files
-            .keys()
-            .find(|path| parts.iter().all(|part| path.contains(part)));
-        found.unwrap_or_else(|| panic!("no file like {parts:?}")).clone()
+        self.matching(parts)
+            .unwrap_or_else(|| panic!("no file like {parts:?}"))
+    }
+
+    /// All files.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &String> {
+        self.files.keys()
     }
 }
 
@@ -84,6 +109,16 @@ impl FileTree for Folder {
     async fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, TreeError> {
         if let Some(refusal) = self.refuse.get(path) {
             return Err(refusal.clone());
+        }
+        if let Some(patch) = self.patches.get(path) {
+            let (start, end) = (range.start as usize, range.end as usize);
+            let bytes = patch
+                .get(start..end)
+                .ok_or_else(|| TreeError::Damaged("it is shorter".to_owned()))?;
+            return Ok(Bytes::copy_from_slice(bytes));
+        }
+        if !self.files.contains_key(path) {
+            return Err(TreeError::NotFound);
         }
         let file = std::fs::File::open(self.root.join(path)).map_err(|_| TreeError::NotFound)?;
         let mut bytes = vec![0; (range.end - range.start) as usize];

@@ -1,5 +1,9 @@
-//! The real program over a real socket, on good data and on damaged data.
+//! The real programs over a real socket, on good data and on damaged data.
 
+mod damage;
 mod fixtures;
 mod folder;
+mod limits;
 mod rig;
+mod sample;
+mod unpack;

@@ -1,8 +1,8 @@
 //! Runs the probe and finds data for it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use dr_probe_wire::facts::Facts;
@@ -66,26 +66,35 @@ pub(crate) fn facts(job: &Job, tree: Option<Folder>) -> Facts {
     outcome.facts
 }
 
-/// The fixtures written by Python, unpacked; `None` in a clone that has none.
-pub(crate) fn fixture(version: &str) -> Option<(tempfile::TempDir, PathBuf)> {
-    let archive = format!("lancedb-{version}.tar.zst");
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let beside = here.ancestors().map(|folder| folder.join("shared/fixtures"));
-    let named = std::env::var_os("DR_FIXTURES").map(PathBuf::from);
-    let archive = named
-        .into_iter()
-        .chain(beside)
-        .map(|folder| folder.join(&archive))
-        .find(|path| path.is_file())?;
-    let scratch = tempfile::tempdir().unwrap();
-    let status = Command::new("tar")
-        .arg("--zstd")
-        .arg("-xf")
-        .arg(archive)
-        .arg("-C")
-        .arg(scratch.path())
+/// What `dr-sample create` writes; made once for all tests, and not to be changed.
+pub(crate) fn sample() -> &'static Path {
+    static SAMPLE: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let folder = SAMPLE.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        create(folder.path(), 1200);
+        folder
+    });
+    folder.path()
+}
+
+/// Runs `dr-sample create`.
+pub(crate) fn create(folder: &Path, rows: u64) {
+    let program = env!("CARGO_BIN_EXE_dr-sample");
+    let status = Command::new(program)
+        .arg("create")
+        .arg(folder)
+        .args(["--rows", &rows.to_string()])
         .status();
     assert!(status.unwrap().success());
-    let path = scratch.path().to_owned();
-    Some((scratch, path))
+}
+
+/// The sample's database as a tree.
+pub(crate) fn sample_tree() -> Folder {
+    Folder::new(&sample().join("rocketship-db"))
+}
+
+/// What an undamaged sample gives; measured once.
+pub(crate) fn sample_facts() -> &'static Facts {
+    static FACTS: OnceLock<Facts> = OnceLock::new();
+    FACTS.get_or_init(|| facts(&everything(tree()), Some(sample_tree())))
 }

@@ -1,0 +1,197 @@
+//! Whole jobs within this process, on data that the tests write themselves.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Mutex;
+
+use arrow_array::builder::StringDictionaryBuilder;
+use arrow_array::types::{Float32Type, Int32Type};
+use arrow_array::{ArrayRef, FixedSizeListArray, Int64Array, RecordBatch, StringArray};
+use dr_probe_wire::job::{ContentJob, RowKey};
+use dr_probe_wire::measure::{Digest, TableMeasure};
+use dr_probe_wire::serve::{Options, serve};
+use lancedb::table::{CompactionOptions, OptimizeAction};
+use tokio_util::sync::CancellationToken;
+
+use self::folder::Folder;
+use super::*;
+
+#[expect(dead_code, reason = "damage is the integration tests' part")]
+#[path = "../../tests/probe/folder.rs"]
+mod folder;
+
+/// Collects what is told.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn measured(location: Location, tree: Folder) -> Vec<TableMeasure> {
+    let content = Some(ContentJob {
+        key: RowKey([1; 32]),
+        known: Vec::new(),
+    });
+    let job = Job {
+        content,
+        validate: true,
+        ..Job::open(location)
+    };
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let lines = Lines::default();
+    let reporter = Reporter::new(Box::new(lines.clone()));
+    let cancel = CancellationToken::new();
+    let asking = async {
+        let (job, client) = client::accept(theirs).await.unwrap();
+        super::measure(&job, Arc::new(client), &reporter).await.unwrap();
+        cancel.cancel();
+    };
+    let ((_, _served), ()) = tokio::join!(
+        serve(ours, &job, Some(Arc::new(tree)), Options::default(), &cancel),
+        asking
+    );
+    let told = lines.0.lock().unwrap().clone();
+    let events = told.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let tables = events.filter_map(|line| match serde_json::from_slice(line).unwrap() {
+        Event::Table(table) => Some(*table),
+        _ => None,
+    });
+    tables.collect()
+}
+
+async fn in_place(folder: &Path) -> Vec<TableMeasure> {
+    let origin = Some(folder.to_string_lossy().into_owned());
+    measured(Location::Tree { origin }, Folder::new(folder)).await
+}
+
+async fn digest(folder: &Path) -> Digest {
+    let tables = in_place(folder).await;
+    assert_eq!(tables[0].faults, []);
+    tables[0].content.clone().unwrap().digest
+}
+
+fn rows(ids: &[i64]) -> RecordBatch {
+    let mut words = StringDictionaryBuilder::<Int32Type>::new();
+    ids.iter()
+        .for_each(|id| words.append_value(format!("word {}", id % 3)));
+    let vectors = ids.iter().map(|id| Some([*id as f32, 1.0].map(Some)));
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("id", Arc::new(Int64Array::from(ids.to_vec()))),
+        (
+            "text",
+            Arc::new(
+                ids.iter()
+                    .map(|id| (id % 4 != 0).then(|| format!("text {id}")))
+                    .collect::<StringArray>(),
+            ),
+        ),
+        ("word", Arc::new(words.finish())),
+        (
+            "vector",
+            Arc::new(FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(
+                vectors, 2,
+            )),
+        ),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))
+        .unwrap()
+}
+
+async fn table(folder: &Path, batches: &[&[i64]]) -> lancedb::Table {
+    let connection = lancedb::connect(&folder.to_string_lossy())
+        .execute()
+        .await
+        .unwrap();
+    let table = connection
+        .create_table("t", rows(batches[0]))
+        .execute()
+        .await
+        .unwrap();
+    for ids in &batches[1..] {
+        table.add(rows(ids)).execute().await.unwrap();
+    }
+    table
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn order_fragments_and_compaction_leave_the_digest_alone() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    table(one.path(), &[&[1, 2, 3, 4, 5, 6, 7]]).await;
+    let parts = table(other.path(), &[&[7, 3, 99], &[5], &[2, 6, 1, 4]]).await;
+    parts.delete("id = 99").await.unwrap();
+    let wanted = digest(one.path()).await;
+    assert_eq!((wanted.rows, &digest(other.path()).await), (7, &wanted));
+    let options = CompactionOptions::default();
+    parts
+        .optimize(OptimizeAction::Compact {
+            options,
+            remap_options: None,
+        })
+        .await
+        .unwrap();
+    let compacted = in_place(other.path()).await;
+    assert_eq!(compacted[0].fragments, 1);
+    assert_eq!(compacted[0].content.as_ref().unwrap().digest, wanted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_of_one_cell_changes_its_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = table(folder.path(), &[&[1, 2, 3]]).await;
+    let before = digest(folder.path()).await;
+    table
+        .update()
+        .only_if("id = 2")
+        .column("text", "'other'")
+        .execute()
+        .await
+        .unwrap();
+    let after = digest(folder.path()).await;
+    assert_eq!(after.rows, 3);
+    assert_ne!(after.sum, before.sum);
+    let changed: Vec<&String> = after
+        .columns
+        .keys()
+        .filter(|name| after.columns[*name] != before.columns[*name])
+        .collect();
+    assert_eq!(changed, ["text"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_is_read_through_the_path_it_was_made_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let main = table(folder.path(), &[&[1, 2, 3]]).await;
+    let mut dataset = (*main.dataset().unwrap().get().await.unwrap()).clone();
+    dataset
+        .create_branch("exp", dataset.manifest().version, None)
+        .await
+        .unwrap();
+    let tables = in_place(folder.path()).await;
+    let paths: Vec<&str> = tables.iter().map(|table| table.path.as_str()).collect();
+    assert_eq!(paths, ["t.lance", "t.lance/tree/exp"]);
+    assert_eq!(tables[1].branch.as_deref(), Some("exp"));
+    for table in &tables {
+        assert_eq!(table.faults, [], "{}", table.path);
+        assert_eq!(table.content.as_ref().unwrap().digest.rows, 3);
+    }
+    let elsewhere = Location::Tree {
+        origin: Some("/some/other/place".to_owned()),
+    };
+    let tables = measured(elsewhere, Folder::new(folder.path())).await;
+    assert!(
+        tables[1]
+            .faults
+            .iter()
+            .any(|fault| fault.kind == FaultKind::Missing),
+        "{:?}",
+        tables[1].faults
+    );
+}
