@@ -75,6 +75,11 @@ impl Failure {
         self.class
     }
 
+    /// What to do about it.
+    pub fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
     /// How the process ends: a cancelled command ends with the signal's code.
     pub fn code(&self, stop: &Stop) -> Code {
         match (self.class, stop.reason()) {
@@ -132,6 +137,13 @@ impl Failure {
         for hint in &self.hints {
             ui.complain(&format!("{} {hint}", ui.paint(Tone::Strong, "Hint:")));
         }
+    }
+}
+
+/// The message and its causes on one line.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.chain().join(": "))
     }
 }
 

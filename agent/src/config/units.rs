@@ -43,14 +43,14 @@ pub enum Floor {
     /// A share of the file system.
     Share(Percent),
     /// A number of bytes.
-    Size(Size),
+    Bytes(Size),
 }
 
 impl Floor {
     /// The floor in bytes on a file system of `total` bytes.
     pub fn bytes_of(self, total: u64) -> u64 {
         match self {
-            Self::Size(size) => size.0,
+            Self::Bytes(size) => size.0,
             Self::Share(percent) => percent.of(total),
         }
     }
@@ -215,7 +215,7 @@ impl FromStr for Floor {
         if let Ok(share) = text.parse() {
             return Ok(Self::Share(share));
         }
-        text.parse().map(Self::Size).map_err(|_| InvalidUnit {
+        text.parse().map(Self::Bytes).map_err(|_| InvalidUnit {
             value: text.to_owned(),
             expected: FLOOR,
         })
@@ -284,7 +284,7 @@ impl fmt::Display for Floor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Share(share) => share.fmt(f),
-            Self::Size(size) => size.fmt(f),
+            Self::Bytes(size) => size.fmt(f),
         }
     }
 }
@@ -429,7 +429,7 @@ mod tests {
         assert!("40 MiB".parse::<Rate>().is_err());
         assert!("0 B/s".parse::<Rate>().is_err());
         assert_eq!("10 %".parse(), Ok(Floor::Share(Percent(10.0))));
-        assert_eq!("20 GiB".parse(), Ok(Floor::Size(Size(20 << 30))));
+        assert_eq!("20 GiB".parse(), Ok(Floor::Bytes(Size(20 << 30))));
         assert_eq!(Floor::Share(Percent(10.0)).bytes_of(1000), 100);
     }
 }

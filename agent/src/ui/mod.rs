@@ -1,6 +1,6 @@
 //! The one place that writes to the terminal: data on stdout, talk on stderr.
 
-mod progress;
+pub mod progress;
 mod table;
 
 use std::io::{self, IsTerminal, Write};
@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use serde::Serialize;
 
-pub use self::progress::watch;
 pub use self::table::Table;
 
 /// How results are printed.

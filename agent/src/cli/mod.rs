@@ -1,0 +1,143 @@
+//! The command line: one file a command. A command takes its arguments and a [`Session`], prints its result and
+//! answers with an exit code; it holds no logic of its own.
+
+mod completion;
+mod discover;
+mod doctor;
+mod init;
+mod run;
+mod snapshots;
+mod version;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use self::run::main;
+use crate::config::Overrides;
+use crate::error::Outcome;
+use crate::session::Session;
+use crate::ui::{ColorChoice, Format, Options};
+
+/// The agent of one data host: takes snapshots, restores them, and proves by drills that they can be restored.
+#[derive(Debug, Parser)]
+#[command(name = "dr-agent", version, about, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 passed or done, 1 a check disproved data, 2 inconclusive, 3 partial, 64 usage, 65 repository damaged \
+or newer, 66 not found, 69 unreachable, 70 our bug, 73 no space or target exists, 75 busy (safe to retry), \
+77 denied, 78 configuration, 130/143 ended by a signal.";
+
+/// What every command understands.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+struct Global {
+    /// The configuration; /etc/drctl/agent.toml if that exists
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "DR_AGENT_CONFIG",
+        hide_env_values = true
+    )]
+    config: Option<PathBuf>,
+    /// The repository, instead of the configured one: s3://bucket/prefix or file:///dir
+    #[arg(long, global = true, value_name = "URL")]
+    repository: Option<String>,
+    /// The key that opens it (an age identity), instead of the configured one
+    #[arg(long, global = true, value_name = "FILE")]
+    identity: Option<PathBuf>,
+    /// A file whose first line is a passphrase that opens it
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "identity")]
+    passphrase_file: Option<PathBuf>,
+    /// Where the agent keeps its state, instead of the configured folder
+    #[arg(long, global = true, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// How results are printed
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        hide_possible_values = false
+    )]
+    output: Format,
+    /// For build servers: no colours, no prompts, plain progress
+    #[arg(long, global = true)]
+    ci: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t)]
+    color: ColorChoice,
+    /// Only warnings and errors beside the result
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Tell more; twice for details. DR_AGENT_LOG takes a filter
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+impl Global {
+    fn ui(&self) -> Options {
+        Options {
+            format: self.output,
+            color: self.color,
+            ci: self.ci,
+            quiet: self.quiet,
+        }
+    }
+
+    fn overrides(&self) -> Overrides {
+        Overrides {
+            repository: self.repository.clone(),
+            identity: self.identity.clone(),
+            state_dir: self.state_dir.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make this host's repository and its keys
+    Init(init::Arguments),
+    /// Find databases and audit logs and write a configuration for them
+    Discover(discover::Arguments),
+    /// Check everything that snapshots and drills need, each with the fix
+    Doctor(doctor::Arguments),
+    /// Look at the snapshots in the repository
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Snapshots(snapshots::Arguments),
+    /// Print versions
+    Version,
+    /// Print a completion script for a shell
+    Completion(completion::Arguments),
+}
+
+impl Command {
+    /// Whether it runs without a configuration file even where one lies in the default place, because it needs
+    /// none: a broken file must not keep anybody from asking for the version.
+    fn is_bare(&self) -> bool {
+        matches!(self, Self::Version | Self::Completion(_) | Self::Discover(_))
+    }
+
+    async fn run(self, session: &Session) -> Outcome {
+        match self {
+            Self::Init(arguments) => init::run(session, arguments).await,
+            Self::Discover(arguments) => discover::run(session, arguments).await,
+            Self::Doctor(arguments) => doctor::run(session, arguments).await,
+            Self::Snapshots(arguments) => snapshots::run(session, arguments).await,
+            Self::Version => version::run(session),
+            Self::Completion(arguments) => completion::run(session, &arguments),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! From `main` to a command and back to an exit code: the command line, the configuration, the runtime, signals,
+//! panics.
+
+use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use dr_vault::clock::SystemClock;
+use dr_vault::storage::counting::Counters;
+use tracing_subscriber::EnvFilter;
+
+use super::{Cli, Command, Global};
+use crate::config::{self, Config, DEFAULT_PATH, Surroundings};
+use crate::error::{Class, Doing, Failure, Outcome};
+use crate::exit::Code;
+use crate::key;
+use crate::session::Session;
+use crate::stop::Stop;
+use crate::ui::{Format, LogWriter, Options, Ui};
+
+/// Runs the process's command line.
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    silence_default_panics();
+    match catch_unwind(AssertUnwindSafe(|| run(&arguments))) {
+        Ok(code) => code.into(),
+        Err(_) => Code::Internal.into(),
+    }
+}
+
+/// A panic is our mistake: one message with its place, and exit code 70.
+fn silence_default_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let ui = Ui::new(Options::default());
+        let what = panic.payload_as_str().unwrap_or("no message");
+        let place = panic
+            .location()
+            .map(|place| format!(" at {place}"))
+            .unwrap_or_default();
+        let thread = std::thread::current();
+        ui.complain(&format!(
+            "Error: internal error in thread `{}`{place}: {what}\nHint: this is a mistake in dr-agent {}; please report it",
+            thread.name().unwrap_or("unnamed"),
+            env!("CARGO_PKG_VERSION"),
+        ));
+    }));
+}
+
+fn run(arguments: &[OsString]) -> Code {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return misunderstood(&error, arguments),
+    };
+    let ui = Ui::new(cli.global.ui());
+    start_logging(&cli.global, &ui);
+    let (outcome, stop) = with_runtime(cli, &ui);
+    match outcome {
+        Ok(code) => code,
+        Err(failure) => {
+            failure.report(&ui, &stop);
+            failure.code(&stop)
+        }
+    }
+}
+
+/// Help and version are results; everything else is a mistake in the command line.
+fn misunderstood(error: &clap::Error, arguments: &[OsString]) -> Code {
+    let asked = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    let after_output = arguments
+        .windows(2)
+        .any(|pair| pair[0] == "--output" && pair[1] == "json");
+    let format = if asked("--output=json") || after_output {
+        Format::Json
+    } else {
+        Format::Table
+    };
+    let ui = Ui::new(Options {
+        format,
+        ci: asked("--ci"),
+        ..Options::default()
+    });
+    let text = error.render();
+    let text = if ui.has_color() {
+        text.ansi().to_string()
+    } else {
+        text.to_string()
+    };
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match ui.data(&text) {
+            Ok(()) => Code::Done,
+            Err(_) => Code::Internal,
+        },
+        _ if ui.is_json() => {
+            let text = error.render().to_string();
+            let message = text
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .trim_start_matches("error: ");
+            Failure::new(Class::Usage, message).report(&ui, &Stop::default());
+            Code::Usage
+        }
+        _ => {
+            ui.complain(&text);
+            Code::Usage
+        }
+    }
+}
+
+fn start_logging(global: &Global, ui: &Ui) {
+    let level = match (global.quiet || ui.is_json(), global.verbose) {
+        (true, 0) => "error",
+        (_, 0) => "warn",
+        (_, 1) => "warn,dr_agent=info,dr_vault=info,dr_lance=info,dr_auditlog=info",
+        (_, _) => "info,dr_agent=debug,dr_vault=debug,dr_lance=debug,dr_auditlog=debug",
+    };
+    let filter = match std::env::var("DR_AGENT_LOG") {
+        Ok(filter) if !filter.is_empty() => EnvFilter::new(filter),
+        _ => EnvFilter::new(level),
+    };
+    let writer = LogWriter(ui.clone());
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .without_time()
+        .with_target(global.verbose > 1);
+    if subscriber.try_init().is_err() {
+        ui.warn("logging was set up before; DR_AGENT_LOG has no effect");
+    }
+}
+
+/// Loads the configuration and runs the command in a runtime of its own.
+fn with_runtime(cli: Cli, ui: &Ui) -> (Outcome, Stop) {
+    let stopped_never = Stop::default();
+    let config = match load(&cli.global, &cli.command) {
+        Ok(config) => config,
+        Err(failure) => return (Err(failure), stopped_never),
+    };
+    let runtime = match runtime(&config) {
+        Ok(runtime) => runtime,
+        Err(error) => return (Err(error.into()), stopped_never),
+    };
+    let ran = runtime.block_on(async {
+        let stop = match Stop::listen(Some(config.agent.suspend_file.clone())) {
+            Ok(stop) => stop,
+            Err(error) => {
+                return (
+                    Err(error).doing(|| "listen for signals".to_owned()),
+                    Stop::default(),
+                );
+            }
+        };
+        let outcome = command(cli, config, ui.clone(), stop.clone()).await;
+        (outcome, stop)
+    });
+    // Threads that still wait for a slow disk or store must not hold up the end.
+    runtime.shutdown_background();
+    ran
+}
+
+async fn command(cli: Cli, config: Config, ui: Ui, stop: Stop) -> Outcome {
+    let passphrase = cli
+        .global
+        .passphrase_file
+        .as_deref()
+        .map(key::passphrase)
+        .transpose()?;
+    let session = Session {
+        config,
+        ui,
+        clock: Arc::new(SystemClock),
+        stop,
+        counters: Counters::new(),
+        passphrase,
+    };
+    cli.command.run(&session).await
+}
+
+fn load(global: &Global, command: &Command) -> Result<Config, Failure> {
+    let default = || Some(PathBuf::from(DEFAULT_PATH)).filter(|path| path.exists());
+    let file: Option<PathBuf> = match &global.config {
+        _ if command.is_bare() => None,
+        Some(path) => Some(path.clone()),
+        None => default(),
+    };
+    let surroundings = Surroundings::of_process();
+    Ok(config::load(
+        file.as_deref().map(Path::new),
+        &surroundings,
+        &global.overrides(),
+    )?)
+}
+
+/// Threads by the configured number of cores; two at least, so that talk goes on while one works.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "validated to be positive and finite; `as` saturates"
+)]
+fn runtime(config: &Config) -> std::io::Result<tokio::runtime::Runtime> {
+    let threads = (config.limits.cpu.ceil() as usize).clamp(2, 64);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+}

@@ -1,0 +1,7 @@
+//! `dr-agent`: see the library for what it does.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dr_agent::cli::main()
+}
