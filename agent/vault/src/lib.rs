@@ -18,6 +18,7 @@
 //! between leaves objects that nothing refers to, and never a reference to something that is not there.
 
 pub mod backup;
+pub mod check;
 pub mod chunker;
 pub mod chunking;
 pub mod cipher;
@@ -38,6 +39,7 @@ pub mod progress;
 pub mod read;
 pub mod repository;
 pub mod restore;
+pub mod stats;
 pub mod storage;
 pub mod tree;
 pub mod writer;

@@ -20,6 +20,7 @@ mod index;
 mod intents;
 mod objects;
 mod open;
+mod prove;
 mod records;
 mod snapshots;
 
@@ -45,6 +46,7 @@ use crate::writer::{ChunkWriter, WriterOptions};
 pub use config::Config;
 pub(crate) use index::FLUSH_RECORDS;
 pub use intents::{Intent, IntentKind};
+pub use prove::PackProof;
 pub use records::{Hold, RecordInfo};
 pub use snapshots::SnapshotInfo;
 

@@ -1,0 +1,208 @@
+//! Packs: there, with their size, and what they were when they were written.
+
+use std::collections::{HashMap, HashSet};
+
+use futures::StreamExt;
+
+use super::findings::{Findings, Problem};
+use super::ledger::Ledger;
+use crate::progress::Progress;
+use crate::storage::Key;
+use crate::{ChunkId, PackId, Repository, layout};
+
+/// Packs verified at once; each can have 32 MiB.
+const AT_ONCE: usize = 3;
+
+/// What of the packs is wrong.
+#[derive(Debug, Default)]
+pub(super) struct BadPacks {
+    packs: HashMap<PackId, Bad>,
+}
+
+#[derive(Debug)]
+struct Bad {
+    problem: Problem,
+    what: String,
+    /// Only these; `None` means all.
+    chunks: Option<HashSet<ChunkId>>,
+}
+
+impl BadPacks {
+    pub(super) fn is_empty(&self) -> bool {
+        self.packs.is_empty()
+    }
+
+    pub(super) fn contains(&self, pack: &PackId) -> bool {
+        self.packs.contains_key(pack)
+    }
+
+    fn add(&mut self, pack: PackId, problem: Problem, what: String, chunks: Option<HashSet<ChunkId>>) {
+        self.packs.insert(
+            pack,
+            Bad {
+                problem,
+                what,
+                chunks,
+            },
+        );
+    }
+
+    /// The problem that `chunk` has if it is read from `pack`.
+    pub(super) fn of(&self, pack: &PackId, chunk: &ChunkId) -> Option<(Key, Problem, &str)> {
+        let bad = self.packs.get(pack)?;
+        let hit = bad.chunks.as_ref().is_none_or(|chunks| chunks.contains(chunk));
+        hit.then(|| (layout::pack(pack), bad.problem, bad.what.as_str()))
+    }
+
+    /// Writes down what is known, whether anything suffers or not.
+    pub(super) fn report(&self, findings: &mut Findings) {
+        for (pack, bad) in &self.packs {
+            findings.note(&layout::pack(pack), bad.problem, bad.what.clone());
+        }
+    }
+}
+
+/// The packs of the repository, listed and named by the index.
+#[derive(Debug, Default)]
+pub(super) struct Packs {
+    /// Sizes by listing.
+    pub(super) listed: HashMap<PackId, u64>,
+    pub(super) bad: BadPacks,
+}
+
+impl Packs {
+    /// Compares the listing with the index: packs that are gone, and packs of another size.
+    pub(super) async fn compare(
+        repository: &Repository,
+        findings: &mut Findings,
+    ) -> Result<Self, crate::Error> {
+        let mut packs = Self::default();
+        let mut listing = repository.storage().list(layout::PACKS);
+        while let Some(meta) = listing.next().await {
+            let meta = meta.map_err(|error| storage_error(repository, error))?;
+            match layout::parse_pack(&meta.key) {
+                Some(pack) => {
+                    packs.listed.insert(pack, meta.size);
+                }
+                None => findings.note(&meta.key, Problem::Strange, "its name is not that of a pack"),
+            }
+        }
+        let mut named = HashSet::new();
+        for pack in repository.indexed_packs().await? {
+            named.insert(pack.id);
+            let wanted = u64::from(pack.size);
+            match packs.listed.get(&pack.id) {
+                Some(size) if *size == wanted => {}
+                Some(size) => {
+                    let what = format!("it has {size} bytes, {wanted} were written");
+                    packs.bad.add(pack.id, Problem::WrongSize, what, None);
+                }
+                None => {
+                    let what = format!("it is gone; {} names it", layout::index(&pack.index));
+                    packs.bad.add(pack.id, Problem::Missing, what, None);
+                }
+            }
+        }
+        for pack in packs.listed.keys().filter(|pack| !named.contains(*pack)) {
+            findings.note(
+                &layout::pack(pack),
+                Problem::NotIndexed,
+                "no index names it: an interrupted backup left it, or an index object is lost",
+            );
+        }
+        Ok(packs)
+    }
+}
+
+/// What a verification of packs took.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Verification {
+    /// Packs that are what they were when they were written.
+    pub(super) sound: HashSet<PackId>,
+    pub(super) packs: u64,
+    pub(super) bytes: u64,
+    pub(super) chunks: u64,
+    /// Packs that the budget left for another time.
+    pub(super) left: u64,
+}
+
+/// Reads packs whole, opens and hashes every chunk, least recently verified first until the budget is spent. The
+/// ledger learns of those that are sound.
+pub(super) async fn verify(
+    repository: &Repository,
+    packs: &mut Packs,
+    wanted: Vec<(PackId, u64)>,
+    budget: Option<u64>,
+    progress: &Progress,
+) -> Result<Verification, crate::Error> {
+    let (chosen, left) = choose(repository, wanted, budget).await?;
+    let mut done = Verification {
+        left,
+        ..Verification::default()
+    };
+    progress.expect(chosen.len() as u64, chosen.iter().map(|(_, size)| size).sum());
+    let mut results = futures::stream::iter(chosen)
+        .map(|(pack, size)| async move { (pack, size, repository.verify_pack(&pack, size).await) })
+        .buffer_unordered(AT_ONCE);
+    while let Some((pack, size, verified)) = results.next().await {
+        progress.advance(size);
+        progress.transferred(size);
+        progress.file_done();
+        done.packs += 1;
+        done.bytes += size;
+        match verified {
+            Ok(proof) => {
+                done.chunks += proof.chunks;
+                match proof.damage {
+                    None => {
+                        done.sound.insert(pack);
+                    }
+                    Some(error) => {
+                        packs
+                            .bad
+                            .add(pack, Problem::Damaged, error.to_string(), proof.damaged_chunks)
+                    }
+                }
+            }
+            Err(error) if matches!(error, crate::Error::Missing { .. }) => {
+                packs.bad.add(pack, Problem::Missing, error.to_string(), None);
+            }
+            Err(error) if error.is_damage() => packs.bad.add(pack, Problem::Damaged, error.to_string(), None),
+            Err(error) => return Err(error),
+        }
+    }
+    drop(results);
+    if let Err(error) = Ledger::append(repository, done.sound.iter().copied().collect()).await {
+        tracing::warn!(%error, "what was verified is not in the ledger: the next budget begins with the same packs");
+    }
+    Ok(done)
+}
+
+/// Those that the budget allows, at least one, least recently verified first; and how many it leaves.
+async fn choose(
+    repository: &Repository,
+    mut wanted: Vec<(PackId, u64)>,
+    budget: Option<u64>,
+) -> Result<(Vec<(PackId, u64)>, u64), crate::Error> {
+    let Some(budget) = budget else {
+        return Ok((wanted, 0));
+    };
+    let ledger = Ledger::read(repository).await?;
+    wanted.sort_by_key(|(pack, _)| (ledger.verified(pack), *pack));
+    let mut spent = 0;
+    let fits = |(_, size): &(PackId, u64)| {
+        let room = spent == 0 || spent + size <= budget;
+        spent += size;
+        room
+    };
+    let chosen: Vec<_> = wanted.iter().copied().take_while(fits).collect();
+    let left = (wanted.len() - chosen.len()) as u64;
+    Ok((chosen, left))
+}
+
+pub(super) fn storage_error(repository: &Repository, error: crate::storage::Error) -> crate::Error {
+    crate::Error::Storage {
+        location: repository.storage().location(),
+        source: std::sync::Arc::new(error),
+    }
+}
