@@ -141,6 +141,12 @@ async fn what_a_retry_can_not_help_says_what_to_do() {
             && expired.to_string().contains("credentials expired: renew")
     );
 
+    let expired = store.head(&key()).await.unwrap_err();
+    assert!(
+        matches!(&expired, Error::Denied { .. }) && expired.to_string().contains("credentials expired"),
+        "a HEAD gives no reason by itself: {expired}"
+    );
+
     server.behave(Behaviour::Forbid);
     let forbidden = store.delete(&key()).await.unwrap_err();
     assert!(
@@ -157,7 +163,11 @@ async fn what_a_retry_can_not_help_says_what_to_do() {
     assert_eq!(counters.requests_of(Operation::Get), 1, "no second try");
     assert_eq!(counters.requests_of(Operation::Delete), 1);
     assert_eq!(counters.requests_of(Operation::Put), 2);
-    assert_eq!(server.requests(), 4, "the server's own count");
+    assert_eq!(
+        server.requests(),
+        6,
+        "the server's own count: a HEAD that was refused asks why by a GET"
+    );
 }
 
 #[tokio::test]

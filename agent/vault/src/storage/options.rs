@@ -29,8 +29,8 @@ pub struct StorageOptions {
 pub struct Timeouts {
     /// To a connection, TLS included.
     pub connect: Duration,
-    /// Between two bytes of an answer.
-    pub read: Duration,
+    /// To the answer of a service that hands out credentials.
+    pub credentials: Duration,
     /// Of the whole request with its body. A pack of 32 MiB takes two minutes at 2.2 Mbit/s.
     pub request: Duration,
 }
@@ -39,7 +39,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
-            read: Duration::from_secs(30),
+            credentials: Duration::from_secs(10),
             request: Duration::from_secs(120),
         }
     }

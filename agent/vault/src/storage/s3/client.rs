@@ -81,7 +81,7 @@ pub(super) async fn build(options: &S3Options, timeouts: &Timeouts) -> Result<(C
 async fn load(options: &S3Options, timeouts: &Timeouts) -> SdkConfig {
     let connect = TimeoutConfig::builder()
         .connect_timeout(timeouts.connect)
-        .read_timeout(timeouts.read)
+        .read_timeout(timeouts.credentials)
         .build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(transport::client(TlsContext::default()))
@@ -122,6 +122,9 @@ async fn load(options: &S3Options, timeouts: &Timeouts) -> SdkConfig {
 fn request_timeouts(timeouts: &Timeouts) -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(timeouts.connect)
+        // Counted from the first byte sent: a large PUT on a slow line would never end. The SDK's protection against
+        // stalled streams and the timeout of the whole request stand instead.
+        .disable_read_timeout()
         .operation_attempt_timeout(timeouts.request)
         .operation_timeout(timeouts.request)
         .build()

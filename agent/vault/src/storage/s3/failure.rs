@@ -38,6 +38,11 @@ pub(super) fn status_and_code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpR
     }
 }
 
+/// Whether it is a refusal without a reason: wrong region, expired credentials and missing rights look alike.
+pub(super) fn says_nothing<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    matches!(status_and_code(error), (301 | 400 | 403, ""))
+}
+
 impl Request<'_> {
     /// The class of an SDK error, in words for people.
     pub(super) fn classify<E>(&self, error: &SdkError<E, HttpResponse>) -> Error
@@ -64,6 +69,10 @@ impl Request<'_> {
         E: StdError + 'static,
     {
         let text = chain(error);
+        // The SDK's own layers, which tell nobody anything.
+        let text = ["dispatch failure: ", "io error: ", "other: "]
+            .iter()
+            .fold(text.as_str(), |text, layer| text.trim_start_matches(layer));
         match credentials_error(error) {
             Some(CredentialsError::CredentialsNotLoaded(_)) => self.denied(format!(
                 "no credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile, or attach a role \
@@ -73,7 +82,10 @@ impl Request<'_> {
                 self.configuration(format!("the AWS profile can not be used: {text}"))
             }
             // A metadata or token service that failed may be back at the next try.
-            Some(_) => self.unavailable(format!("credentials could not be fetched: {text}")),
+            Some(_) => self.unavailable(format!(
+                "credentials could not be fetched: {text}; a host without a role needs AWS_ACCESS_KEY_ID and \
+                 AWS_SECRET_ACCESS_KEY, or a profile"
+            )),
             None if text.contains("invalid peer certificate") => self.configuration(format!(
                 "the certificate of the endpoint is not trusted: {text}; add its issuer to the system's certificates, \
                  or name a file in SSL_CERT_FILE"

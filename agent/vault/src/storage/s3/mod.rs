@@ -29,7 +29,7 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 
 pub use self::client::{S3Credentials, S3Options};
-use self::failure::{Request, chain, status_and_code};
+use self::failure::{Request, chain, says_nothing, status_and_code};
 use crate::storage::{
     Capabilities, Error, Key, ObjectMeta, Operation, PutMode, PutOutcome, Result, Storage, Timeouts,
 };
@@ -178,6 +178,22 @@ impl S3Storage {
         }
     }
 
+    /// A HEAD answer has no body and so no reason; a GET of one byte is refused for the same one, in words.
+    async fn reason_by_get(&self, key: &Key, unexplained: Error) -> Error {
+        let call = self
+            .client
+            .get_object()
+            .bucket(&self.bucket)
+            .key(self.name(key))
+            .range("bytes=0-0");
+        match call.send().await {
+            Err(error) if status_and_code(&error).1 != "InvalidRange" => {
+                self.request(Operation::Head, key.as_str()).classify(&error)
+            }
+            _ => unexplained,
+        }
+    }
+
     async fn page(&self, prefix: &str, cursor: &Cursor) -> Result<ListObjectsV2Output> {
         let mut call = self
             .client
@@ -265,7 +281,13 @@ impl Storage for S3Storage {
     async fn head(&self, key: &Key) -> Result<ObjectMeta> {
         let request = self.request(Operation::Head, key.as_str());
         let call = self.client.head_object().bucket(&self.bucket).key(self.name(key));
-        let answer = call.send().await.map_err(|error| request.classify(&error))?;
+        let answer = match call.send().await {
+            Ok(answer) => answer,
+            Err(error) if says_nothing(&error) => {
+                return Err(self.reason_by_get(key, request.classify(&error)).await);
+            }
+            Err(error) => return Err(request.classify(&error)),
+        };
         let size = answer.content_length().and_then(|len| u64::try_from(len).ok());
         match (size, answer.last_modified().and_then(timestamp)) {
             (Some(size), Some(modified)) => Ok(ObjectMeta {
@@ -346,6 +368,3 @@ fn in_order(request: &Request<'_>, last: Option<Key>, objects: &[ObjectMeta]) ->
 fn timestamp(time: &DateTime) -> Option<Timestamp> {
     Timestamp::new(time.secs(), i32::try_from(time.subsec_nanos()).ok()?).ok()
 }
-
-#[cfg(test)]
-mod tests;

@@ -90,3 +90,43 @@ impl HttpConnector for ByScheme {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+
+    use super::*;
+
+    async fn ask(endpoint: &str) -> Arc<Secure> {
+        let secure = Arc::new(Secure {
+            tls: TlsContext::default(),
+            client: OnceLock::new(),
+        });
+        let http = LazyTls {
+            plain: Builder::new().build_http(),
+            secure: Arc::clone(&secure),
+        };
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(http)
+            .endpoint_url(endpoint)
+            .region(Region::from_static("us-east-1"))
+            .credentials_provider(Credentials::new("key", "secret", None, None, "test"))
+            .retry_config(aws_sdk_s3::config::retry::RetryConfig::disabled())
+            .build();
+        let answer = aws_sdk_s3::Client::from_conf(config)
+            .head_object()
+            .bucket("acme")
+            .key("config")
+            .send()
+            .await;
+        assert!(answer.is_err(), "nobody listens on port 1");
+        secure
+    }
+
+    #[tokio::test]
+    async fn only_an_https_request_loads_the_trust_store() {
+        assert!(ask("http://127.0.0.1:1").await.client.get().is_none());
+        assert!(ask("https://127.0.0.1:1").await.client.get().is_some());
+    }
+}
