@@ -72,13 +72,13 @@ pub enum Error {
     #[error("{what} belongs to repository {found}, not to {expected}: {hint}")]
     ForeignRepository {
         /// What belongs elsewhere: an object's name or the store's location.
-        what: String,
+        what: Box<str>,
         /// The repository that was opened or remembered.
         expected: RepositoryId,
         /// The repository that was found.
         found: RepositoryId,
         /// What to do.
-        hint: String,
+        hint: Box<str>,
     },
     /// The repository has the remembered id, but another master key.
     #[error(

@@ -56,7 +56,7 @@ pub(crate) fn parse(ring: &KeyRing, kind: Kind, object: &Key, bytes: &[u8]) -> R
     repository.copy_from_slice(&header[8..24]);
     if repository != *ring.repository().as_bytes() {
         return Err(Error::ForeignRepository {
-            what: object.to_string(),
+            what: object.to_string().into(),
             expected: ring.repository(),
             found: RepositoryId::from_bytes(repository),
             hint: "the object was copied here from elsewhere, or its header is damaged".into(),

@@ -135,13 +135,14 @@ impl Heads {
 fn compare(remembered: &Record, found: &Record, path: &Path) -> Result<()> {
     if remembered.repository != found.repository {
         return Err(Error::ForeignRepository {
-            what: found.location.clone(),
+            what: found.location.as_str().into(),
             expected: remembered.repository,
             found: found.repository,
             hint: format!(
                 "another repository was here when this host last used it; if that is intended, remove {}",
                 path.display()
-            ),
+            )
+            .into(),
         });
     }
     if remembered.fingerprint != found.fingerprint {

@@ -403,4 +403,4 @@ fn crowded(segments: &[Arc<Segment>]) -> Option<Vec<Arc<Segment>>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

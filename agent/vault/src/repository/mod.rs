@@ -127,7 +127,7 @@ pub(crate) struct Inner {
 
 impl Inner {
     /// Blocks on local disk.
-    fn new(
+    fn assemble(
         storage: SharedStorage,
         config: Config,
         config_hash: Digest,

@@ -206,7 +206,7 @@ async fn unlock_ring(
 fn prove_config(object: &Key, payload: &Payload, config: &Config, config_hash: Digest) -> Result<()> {
     if payload.repository != config.id {
         return Err(Error::ForeignRepository {
-            what: object.to_string(),
+            what: object.to_string().into(),
             expected: config.id,
             found: payload.repository,
             hint: "`config` or the key object was copied here from another repository".into(),
@@ -252,7 +252,7 @@ async fn assemble(
     ring: KeyRing,
     options: OpenOptions,
 ) -> Result<Repository> {
-    blocking(move || Inner::new(storage, config, config_hash, ring, options)).await
+    blocking(move || Inner::assemble(storage, config, config_hash, ring, options)).await
 }
 
 pub(super) fn storage_error(storage: &SharedStorage, source: storage::Error) -> Error {

@@ -92,7 +92,7 @@ impl Repository {
             .map_err(|e| Error::damaged(&info.object, format!("it opens and is not a manifest: {e}")))?;
         if manifest.repository != self.id() {
             return Err(Error::ForeignRepository {
-                what: info.object.to_string(),
+                what: info.object.to_string().into(),
                 expected: self.id(),
                 found: manifest.repository,
                 hint: "the manifest was copied here from elsewhere".into(),

@@ -209,3 +209,47 @@ async fn a_rotten_cache_is_downloaded_again() {
     let reopened = bench.try_open().await.unwrap();
     assert!(reopened.locate(&ids[0]).await.unwrap().is_some());
 }
+
+/// `DR_BIG_DIR` should have room for `DR_BIG_GIB` (4); run it alone, for memory is counted by process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "writes gigabytes"]
+async fn gigabytes_pass_through_bounded_memory() {
+    const CHUNK: usize = 16 << 10;
+    let base = std::env::var_os("DR_BIG_DIR").unwrap_or_else(|| "/tmp".into());
+    let gib: u64 = std::env::var("DR_BIG_GIB").map_or(4, |n| n.parse().unwrap());
+    let dir = tempfile::tempdir_in(base).unwrap();
+    let url = format!("file://{}", dir.path().join("repository").display());
+    let storage = crate::storage::open(&url, &crate::storage::StorageOptions::default())
+        .await
+        .unwrap();
+    let identity = Identity::generate();
+    let init = InitOptions {
+        recipients: vec![identity.recipient()],
+        ..InitOptions::default()
+    };
+    let options = OpenOptions::new(dir.path().join("cache"));
+    let repository = Repository::init(storage, init, options).await.unwrap();
+    let writer = repository.writer(WriterOptions::default());
+    let readers: Vec<_> = (0..2)
+        .map(|reader: u64| {
+            let writer = writer.clone();
+            tokio::task::spawn_blocking(move || {
+                for n in 0..(gib << 30) / 2 / CHUNK as u64 {
+                    writer.add_blocking(&noise((reader << 40) + n, CHUNK)).unwrap();
+                }
+            })
+        })
+        .collect();
+    for reader in readers {
+        reader.await.unwrap();
+    }
+    let stats = writer.finish().await.unwrap();
+    assert_eq!(stats.bytes_new, gib << 30);
+    let peak = crate::index::tests::peak_memory() >> 20;
+    println!(
+        "{gib} GiB: {} packs, {} index objects, peak {peak} MiB",
+        stats.packs,
+        stats.indexes.len()
+    );
+    assert!(peak < 300, "{peak} MiB");
+}
