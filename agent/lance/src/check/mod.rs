@@ -9,11 +9,11 @@
 //! A writer may move on while a table is looked at. What is missing is believed only when the same head misses
 //! the same files twice.
 
+mod look;
 mod orphans;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,15 +22,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::closure::{Closure, Reference};
 use crate::collect::{CollectOptions, Context, Location, Refs, Tag, Versions};
 use crate::dir::{Dir, is_missing};
-use crate::discover::{self, join};
+use crate::discover;
 pub use crate::error::Error;
-use crate::layout::VERSIONS;
 use crate::manifest::Manifest;
 use crate::pins::Figure;
-use crate::report::{Damage, Excluded, ExternalBase, Mode, Problem, TableStamp, split_branch};
+use crate::report::{Damage, Excluded, Exclusion, ExternalBase, Mode, TableStamp, split_branch};
+
+use look::Look;
 
 /// What to look at.
 #[derive(Debug, Clone)]
@@ -178,13 +178,19 @@ pub fn quick(db: &Path, options: &CheckOptions) -> Result<LiveCheck, Error> {
     };
     let contents = discover::contents(&check.context.root, db)?;
     let mut tables = Vec::new();
+    let mut other = contents.excluded;
     for path in &contents.tables {
-        tables.extend(check.table(path)?);
+        match check.table(path)? {
+            Seen::Table(table) => tables.push(*table),
+            Seen::Headless => other.push(Excluded {
+                path: path.clone(),
+                reason: Exclusion::HalfDropped,
+                files: 0,
+            }),
+            Seen::Gone => {}
+        }
     }
-    Ok(LiveCheck {
-        tables,
-        other: contents.excluded,
-    })
+    Ok(LiveCheck { tables, other })
 }
 
 struct Check<'a> {
@@ -192,45 +198,44 @@ struct Check<'a> {
     options: &'a CheckOptions,
 }
 
-/// A version as one look saw it.
-struct Look {
-    manifest: Option<Manifest>,
-    damage: Vec<Damage>,
-    external: BTreeMap<String, u64>,
-    referenced: Figure,
+/// What became of looking at a table.
+enum Seen {
+    Table(Box<TableCheck>),
+    /// It has no manifest: it is being created, or its drop was interrupted.
+    Headless,
+    Gone,
 }
 
 impl Check<'_> {
-    /// Checks a table; `None` if it is gone.
-    fn table(&mut self, path: &str) -> Result<Option<TableCheck>, Error> {
+    fn table(&mut self, path: &str) -> Result<Seen, Error> {
         let mut last: Option<(String, Vec<Damage>)> = None;
+        let mut headless = false;
         for attempt in 1..=ATTEMPTS {
             self.context.check_cancelled()?;
             let table = match self.context.root.sub(path) {
-                Err(error) if is_missing(&error) => return Ok(None),
+                Err(error) if is_missing(&error) => return Ok(Seen::Gone),
                 table => table.map_err(|error| self.context.failed(path, error))?,
             };
             let versions = Versions::list(&self.context, &table, path)?;
-            let head = versions.head().map(str::to_owned);
-            let look = match &head {
-                Some(name) => self.look(&table, path, name)?,
-                None => Some(Look::headless(path)),
-            };
-            let Some(look) = look else {
-                self.context.pause(attempt, Duration::ZERO);
+            let Some(head) = versions.head().map(str::to_owned) else {
+                if std::mem::replace(&mut headless, true) {
+                    return Ok(Seen::Headless);
+                }
+                self.context.pause(attempt, CONFIRM);
                 continue;
             };
+            let look = self.look(&table, path, &head)?;
+            let current = Versions::list(&self.context, &table, path)?;
             // A version that was superseded meanwhile may lose its files: that is no damage.
-            let current = Versions::list(&self.context, &table, path)?
-                .head()
-                .map(str::to_owned);
-            if !look.damage.is_empty() && current != head {
+            let settled = look.filter(|look| look.damage.is_empty() || current.head() == Some(&*head));
+            let Some(look) = settled else {
                 self.context.pause(attempt, Duration::ZERO);
                 continue;
-            }
-            let now = (head.unwrap_or_default(), look.damage.clone());
+            };
+            let now = (head, look.damage.clone());
             if look.damage.is_empty() || last.as_ref() == Some(&now) {
-                return self.conclude(&table, path, &versions, now.0, look).map(Some);
+                let table = self.conclude(&table, path, &versions, now.0, look)?;
+                return Ok(Seen::Table(Box::new(table)));
             }
             last = Some(now);
             self.context.pause(attempt, CONFIRM);
@@ -239,111 +244,6 @@ impl Check<'_> {
             table: path.to_owned(),
             attempts: ATTEMPTS,
         })
-    }
-
-    /// Looks at one version; `None` if its manifest is gone.
-    fn look(&self, table: &Dir, path: &str, name: &str) -> Result<Option<Look>, Error> {
-        let full = join(path, &join(VERSIONS, name));
-        let read = table
-            .file(&join(VERSIONS, name))
-            .and_then(|(file, stat)| Manifest::read(&file, stat.st_size as u64));
-        let decoded = match read {
-            Err(error) if is_missing(&error) => return Ok(None),
-            read => read.map_err(|error| self.context.failed(&full, error))?,
-        };
-        let mut look = Look {
-            manifest: None,
-            damage: Vec::new(),
-            external: BTreeMap::new(),
-            referenced: Figure::default(),
-        };
-        match decoded {
-            Err(error) => look.damage.push(Damage::unreadable(path, name, &error)),
-            Ok(manifest) => {
-                if manifest.opaque().is_none() {
-                    self.closure(table, path, &manifest, &mut look)?;
-                }
-                look.manifest = Some(manifest);
-            }
-        }
-        Ok(Some(look))
-    }
-
-    fn closure(&self, table: &Dir, path: &str, manifest: &Manifest, look: &mut Look) -> Result<(), Error> {
-        let closure = Closure::of(manifest);
-        for (count, reference) in closure.files.iter().enumerate() {
-            if count % 256 == 0 {
-                self.context.check_cancelled()?;
-            }
-            self.reference(table, path, manifest, reference, look)?;
-        }
-        for folder in closure.folders.iter().filter(|folder| folder.required) {
-            let listed = match self.place(path, manifest, folder.base, &folder.path) {
-                Place::Own => table.sub(&folder.path),
-                Place::Inside(full) => self.context.root.sub(&full),
-                Place::Outside(spelled) => {
-                    *look.external.entry(spelled).or_default() += 1;
-                    continue;
-                }
-            };
-            let items = match listed.and_then(|dir| dir.list()) {
-                Err(error) if is_missing(&error) => Vec::new(),
-                items => items.map_err(|error| self.context.failed(&join(path, &folder.path), error))?,
-            };
-            if items.is_empty() {
-                look.note(path, manifest.version, join(path, &folder.path), Problem::Missing);
-            }
-            for item in items {
-                let path_in = join(&folder.path, &item.name);
-                let reference = Reference {
-                    base: folder.base,
-                    path: path_in,
-                    size: None,
-                    required: false,
-                };
-                self.reference(table, path, manifest, &reference, look)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn reference(
-        &self,
-        table: &Dir,
-        path: &str,
-        manifest: &Manifest,
-        reference: &Reference,
-        look: &mut Look,
-    ) -> Result<(), Error> {
-        let (stat, full) = match self.place(path, manifest, reference.base, &reference.path) {
-            Place::Own => (table.stat(&reference.path), join(path, &reference.path)),
-            Place::Inside(full) => (self.context.root.stat(&full), full),
-            Place::Outside(spelled) => {
-                *look.external.entry(spelled).or_default() += 1;
-                return Ok(());
-            }
-        };
-        let len = match stat {
-            Ok(stat) => Some(u64::try_from(stat.st_size).unwrap_or(0)),
-            Err(error) if is_missing(&error) => None,
-            Err(error) => return Err(self.context.failed(&full, error)),
-        };
-        look.referenced.add(len);
-        if let Some(problem) = reference.problem(len) {
-            look.note(path, manifest.version, full, problem);
-        }
-        Ok(())
-    }
-
-    fn place(&self, path: &str, manifest: &Manifest, base: Option<u32>, file: &str) -> Place {
-        let Some(base) = base.and_then(|id| manifest.base(id)) else {
-            return Place::Own;
-        };
-        match self.context.locate_base(&base.path) {
-            Location::Inside(root) if root == path => Place::Own,
-            Location::Inside(root) => Place::Inside(join(&root, file)),
-            Location::Outside => Place::Outside(base.path.clone()),
-        }
     }
 
     /// Puts a table's record together once its head is settled.
@@ -482,48 +382,6 @@ impl Check<'_> {
             }
         }
         warnings
-    }
-}
-
-/// Where a reference leads.
-enum Place {
-    Own,
-    Inside(String),
-    Outside(String),
-}
-
-impl Look {
-    fn headless(path: &str) -> Self {
-        let damage = Damage {
-            table: path.to_owned(),
-            version: 0,
-            path: join(path, VERSIONS),
-            problem: Problem::Manifest {
-                reason: "there is no manifest".to_owned(),
-            },
-        };
-        Self {
-            manifest: None,
-            damage: vec![damage],
-            external: BTreeMap::new(),
-            referenced: Figure::default(),
-        }
-    }
-
-    fn note(&mut self, table: &str, version: u64, path: String, problem: Problem) {
-        self.damage.push(Damage {
-            table: table.to_owned(),
-            version,
-            path,
-            problem,
-        });
-    }
-}
-
-impl Figure {
-    fn add(&mut self, len: Option<u64>) {
-        self.files += u64::from(len.is_some());
-        self.bytes = self.bytes.saturating_add(len.unwrap_or(0));
     }
 }
 

@@ -1,5 +1,8 @@
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::fixtures::{archives, unpack};
+use crate::report::Problem;
 
 #[test]
 fn fixtures_are_healthy() {
