@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use dr_probe_wire::client::{self, TreeClient};
-use dr_probe_wire::event::{EXIT_PANIC, EXIT_USAGE, Event, ProbeIdentity, Summary};
+use dr_probe_wire::event::{EXIT_GONE, EXIT_PANIC, EXIT_USAGE, Event, ProbeIdentity, Summary};
 use dr_probe_wire::fault::{Fault, FaultKind, Step};
 use dr_probe_wire::job::{Job, Location};
 use tokio::net::UnixStream;
@@ -125,7 +125,14 @@ async fn work(reporter: Arc<Reporter>) -> Result<Summary, Refusal> {
             "a write test needs a folder; this job is for a tree".to_owned(),
         ));
     }
-    measure(&job, Arc::new(client), &reporter).await
+    let client = Arc::new(client);
+    let watched = Arc::clone(&client);
+    // A job in a folder asks the agent nothing, and would go on for an agent that has died.
+    tokio::spawn(async move {
+        watched.closed().await;
+        std::process::exit(i32::from(EXIT_GONE));
+    });
+    measure(&job, client, &reporter).await
 }
 
 /// Measures every table of the job. Faults of tables are theirs; an error ends the job.

@@ -46,6 +46,12 @@ pub async fn choose(
             .iter()
             .find(|known| known.index.columns.iter().any(|c| c == column) && wanted(known))
     };
+    for known in known.iter().filter(|known| !is_asked(dataset, known)) {
+        let (name, kind) = (&known.index.name, &known.index.kind);
+        notes.push(format!(
+            "index {name} ({kind}) is read whole; there are no golden queries for its kind or column"
+        ));
+    }
     for field in dataset.schema().fields.clone() {
         let name = field.name.as_str();
         if exact::dimensions(&field.data_type()).is_some() {
@@ -85,6 +91,13 @@ pub async fn choose(
         }
     }
     Ok(queries)
+}
+
+/// Whether questions are chosen for an index: of a kind that is known here, on a column of the top level.
+fn is_asked(dataset: &Dataset, known: &Known) -> bool {
+    let kind = matches!(known.index.kind.as_str(), "Inverted" | "BTree" | "Bitmap") || known.metric.is_some();
+    let top = |column: &String| dataset.schema().fields.iter().any(|field| field.name == *column);
+    kind && known.index.columns.iter().all(top)
 }
 
 async fn sample(

@@ -1,9 +1,10 @@
 //! A file tree over a plain folder, with faults on request.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use dr_probe_wire::tree::{FileStat, FileTree, Listed, TreeError};
@@ -15,6 +16,8 @@ pub(crate) struct Folder {
     pub(crate) refuse: BTreeMap<String, TreeError>,
     /// Other bytes than the file's.
     pub(crate) patches: BTreeMap<String, Vec<u8>>,
+    /// The files of which something was read.
+    pub(crate) read: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Folder {
@@ -26,6 +29,7 @@ impl Folder {
             files,
             refuse: BTreeMap::new(),
             patches: BTreeMap::new(),
+            read: Arc::default(),
         }
     }
 
@@ -107,6 +111,7 @@ impl FileTree for Folder {
     }
 
     async fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, TreeError> {
+        self.read.lock().unwrap().insert(path.to_owned());
         if let Some(refusal) = self.refuse.get(path) {
             return Err(refusal.clone());
         }

@@ -1,5 +1,6 @@
 //! Runs the probe and finds data for it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
@@ -95,6 +96,21 @@ pub(crate) fn sample_tree() -> Folder {
 
 /// What an undamaged sample gives; measured once.
 pub(crate) fn sample_facts() -> &'static Facts {
-    static FACTS: OnceLock<Facts> = OnceLock::new();
-    FACTS.get_or_init(|| facts(&everything(tree()), Some(sample_tree())))
+    &measured_sample().0
+}
+
+/// The files of the sample that its newest versions need: a snapshot would hold no others.
+pub(crate) fn sample_files() -> &'static BTreeSet<String> {
+    &measured_sample().1
+}
+
+fn measured_sample() -> &'static (Facts, BTreeSet<String>) {
+    static MEASURED: OnceLock<(Facts, BTreeSet<String>)> = OnceLock::new();
+    MEASURED.get_or_init(|| {
+        let folder = sample_tree();
+        let read = Arc::clone(&folder.read);
+        let facts = facts(&everything(tree()), Some(folder));
+        let read = read.lock().unwrap().clone();
+        (facts, read)
+    })
 }

@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::frame::{self, Listed, MAX_JOB, MAX_READ, MAX_RESPONSE, Malformed, Request, Response};
 use crate::job::Job;
@@ -94,6 +94,8 @@ struct Shared {
 #[derive(Debug)]
 pub struct TreeClient {
     shared: Arc<Mutex<Shared>>,
+    /// Its sender lives as long as answers can come.
+    open: watch::Receiver<()>,
     requests: mpsc::Sender<Bytes>,
     next: AtomicU64,
     reads: AtomicU64,
@@ -117,9 +119,15 @@ impl TreeClient {
         let (requests, queue) = mpsc::channel(64);
         let shared = Arc::new(Mutex::new(Shared::default()));
         tokio::spawn(write_requests(writing, queue, Arc::clone(&shared)));
-        tokio::spawn(read_answers(reading, Arc::clone(&shared)));
+        let (alive, open) = watch::channel(());
+        let answers = Arc::clone(&shared);
+        tokio::spawn(async move {
+            read_answers(reading, answers).await;
+            drop(alive);
+        });
         Self {
             shared,
+            open,
             requests,
             next: 1.into(),
             reads: 0.into(),
@@ -195,6 +203,12 @@ impl TreeClient {
             }
             _ => Err(self.broken("an answer of another kind to a list")),
         }
+    }
+
+    /// Returns when the agent has closed the socket: nobody waits for the job any more.
+    pub async fn closed(&self) {
+        let mut open = self.open.clone();
+        while open.changed().await.is_ok() {}
     }
 
     /// What was refused so far.

@@ -12,6 +12,8 @@ pub const MAX_LINE: usize = 64 << 20;
 pub const EXIT_PANIC: u8 = 70;
 /// Exit code of a probe that reached its memory limit.
 pub const EXIT_LIMIT: u8 = 75;
+/// Exit code of a probe whose agent has gone.
+pub const EXIT_GONE: u8 = 69;
 /// Exit code of a probe that got no job it understands.
 pub const EXIT_USAGE: u8 = 64;
 

@@ -173,7 +173,9 @@ mod with_client {
         let asking = async {
             let (_, client) = client::accept(theirs).await.unwrap();
             cancel.cancel();
-            client.read("slow", 0..1).await
+            let answer = client.read("slow", 0..1).await;
+            client.closed().await;
+            answer
         };
         let ((_, result), answer) = tokio::join!(serving, asking);
         assert!(matches!(result, Err(Error::Cancelled)));
