@@ -135,6 +135,7 @@ impl Taking<'_> {
         name: &str,
     ) -> Result<Result<Version, Vec<Damage>>, Error> {
         self.added.clear();
+        self.is_head = false;
         let problems = match self.take_version(context, name)? {
             Outcome::Taken(version) if version.problems.is_empty() => return Ok(Ok(*version)),
             Outcome::Taken(version) => version.problems,

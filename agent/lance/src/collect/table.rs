@@ -169,6 +169,7 @@ impl Attempt {
         let Some(name) = versions.head().map(str::to_owned) else {
             return Ok(Self::Headless);
         };
+        taking.is_head = true;
         let (mark, damage) = match taking.take_version(context, &name)? {
             Outcome::Gone => return Ok(Self::Moved),
             Outcome::Unreadable(identity, error) => {
@@ -295,6 +296,7 @@ impl<'a> Taking<'a> {
             others,
             excluded: Vec::new(),
             external: BTreeMap::new(),
+            is_head: false,
             added: Vec::new(),
         }
     }

@@ -14,6 +14,7 @@ use crate::report::{Damage, Excluded, ExternalBase, Problem};
 use super::bases::Location;
 use super::context::Context;
 use super::folder::Walk;
+use super::history::Versions;
 use super::table::TableState;
 use super::{Entries, PinnedEntry};
 
@@ -36,6 +37,8 @@ pub(crate) struct Taking<'a> {
     pub(crate) excluded: Vec<Excluded>,
     /// Roots outside the database that files lie under.
     pub(crate) external: BTreeMap<String, u64>,
+    /// Whether what is being taken is the newest version as far as is known.
+    pub(crate) is_head: bool,
     /// What came into `entries` since this was last cleared, so that a version can be given up.
     pub(crate) added: Vec<String>,
 }
@@ -94,7 +97,12 @@ impl Taking<'_> {
             if count % CANCEL_EVERY == 0 {
                 context.check_cancelled()?;
             }
+            let whole = version.problems.is_empty();
             self.take_reference(context, &mut version, reference)?;
+            // No need to take the rest of a version that was superseded and is being cleaned up.
+            if whole && !version.problems.is_empty() && self.is_superseded(name) {
+                return Ok(Outcome::Gone);
+            }
         }
         for folder in &closure.folders {
             self.take_listed_folder(context, &mut version, folder)?;
@@ -169,6 +177,12 @@ impl Taking<'_> {
         }
         self.excluded.extend(walk.excluded);
         Ok(())
+    }
+
+    /// Whether a newer version than the one that is taken for the head has come.
+    fn is_superseded(&self, name: &str) -> bool {
+        let is_current = |versions: &Versions| versions.head() == Some(name);
+        self.is_head && !Versions::read(self.table).is_ok_and(|versions| is_current(&versions))
     }
 
     fn resolve(

@@ -150,15 +150,22 @@ fn bytes_of(collected: &Collected, path: &str) -> Vec<u8> {
     bytes
 }
 
-/// Collects and proves; how many rounds it took, `None` if it never stood still.
+/// Collects and proves; how many rounds it took, `None` if it never stood still. A method that reads whole files
+/// may be outrun on a busy host, and says so.
 fn cut(database: &Path, options: &CollectOptions) -> (Collected, Option<u32>) {
-    let mut collected = collect(database, options).unwrap();
+    let outrun = |error: &Error| matches!(error, Error::Busy { .. }) && options.pins == [PinMethod::Copy];
+    let mut attempts = (0..5).map(|_| collect(database, options));
+    let taken = attempts.find(|taken| !taken.as_ref().is_err_and(outrun));
+    let mut collected = taken.unwrap_or_else(|| panic!("outrun five times")).unwrap();
     for round in 1..=6 {
         let moved = collected.moved().unwrap();
         if moved.is_empty() {
             return (collected, Some(round));
         }
-        collected.recollect(&moved).unwrap();
+        match collected.recollect(&moved) {
+            Err(error) if outrun(&error) => return cut(database, options),
+            retaken => retaken.unwrap(),
+        }
     }
     (collected, None)
 }
