@@ -132,20 +132,31 @@ impl Writer<'_> {
         }
     }
 
-    /// A string as it stands between quotes.
+    /// A string as it stands between quotes; most need no other escapes than they have, which is none.
     fn text(&mut self, raw: &[u8]) -> Result<(), Unwritable> {
-        self.string(&decode(raw))
+        let special = self.special();
+        if raw.iter().any(|&byte| special[usize::from(byte)]) {
+            return self.string(&decode(raw));
+        }
+        self.out.push(b'"');
+        self.out.extend_from_slice(raw);
+        self.out.push(b'"');
+        Ok(())
+    }
+
+    fn special(&self) -> &'static [bool; 256] {
+        if self.form == Canonical::JsonSortedCompactUtf8 {
+            &SPECIAL_IN_UTF8
+        } else {
+            &SPECIAL_IN_ASCII
+        }
     }
 
     /// A decoded string.
     fn string(&mut self, decoded: &[u8]) -> Result<(), Unwritable> {
         self.out.push(b'"');
         let ascii = self.form != Canonical::JsonSortedCompactUtf8;
-        let special = if ascii {
-            &SPECIAL_IN_ASCII
-        } else {
-            &SPECIAL_IN_UTF8
-        };
+        let special = self.special();
         let mut rest = decoded;
         while !rest.is_empty() {
             let plain = rest
@@ -205,8 +216,8 @@ impl Writer<'_> {
     }
 }
 
-const SPECIAL_IN_ASCII: [bool; 256] = special(true);
-const SPECIAL_IN_UTF8: [bool; 256] = special(false);
+static SPECIAL_IN_ASCII: [bool; 256] = special(true);
+static SPECIAL_IN_UTF8: [bool; 256] = special(false);
 
 /// Bytes that the forms do not write as they are. Beyond ASCII the UTF-8 form looks only for lone surrogates, whose
 /// first byte is 0xed.

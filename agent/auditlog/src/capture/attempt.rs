@@ -167,6 +167,7 @@ fn cut(rotated: Vec<Opened>, active: Option<Opened>) -> Result<Option<Vec<Segmen
             id: opened.id,
             identity: opened.identity,
             active,
+            pinned: false,
         });
     }
     Ok(Some(segments))

@@ -85,6 +85,21 @@ pub enum Error {
         /// How many may.
         limit: usize,
     },
+    /// The log was truncated while it was captured.
+    #[error("{path} was truncated while it was captured: try again")]
+    Truncated {
+        /// The log.
+        path: PathBuf,
+    },
+    /// The active file could not be held.
+    #[error("the log could not be copied into {path}: see that the folder is there, writable and has space")]
+    Pin {
+        /// The staging folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// The log was rotated each time it was captured.
     #[error("{path} was rotated during each of {attempts} captures: try again")]
     Unstable {
@@ -98,7 +113,10 @@ pub enum Error {
 impl Error {
     /// Whether another try can not help.
     pub fn is_permanent(&self) -> bool {
-        !matches!(self, Self::Unstable { .. } | Self::Read { .. })
+        !matches!(
+            self,
+            Self::Unstable { .. } | Self::Truncated { .. } | Self::Read { .. }
+        )
     }
 
     /// Files an error of the system under what it means.

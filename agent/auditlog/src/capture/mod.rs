@@ -8,7 +8,7 @@
 //! # Consistency
 //! Descriptors outlive renames and removals, so a rotation after the capture changes nothing. Truncation does: with
 //! `copytruncate` the bytes under a descriptor can vanish while they are read. [`Captured::moved`] tells; ask it after
-//! reading, and take the capture again.
+//! reading, and take the capture again; or hold the active file's bytes first with [`Captured::pin`].
 //!
 //! A copy that `copytruncate` or gzip is still making begins with the same line as its original; of the two the
 //! fuller one is taken.
@@ -20,6 +20,7 @@ mod attempt;
 mod error;
 mod names;
 mod order;
+mod pin;
 mod segment;
 
 use std::fs::File;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 pub use error::Error;
+pub use pin::Pin;
 pub use segment::{Segment, SegmentReader};
 
 use crate::facts::LogFacts;

@@ -37,6 +37,8 @@ pub struct Segment {
     pub identity: FileIdentity,
     /// Whether the application writes it, as far as its name says.
     pub active: bool,
+    /// `file` is a copy of our own, which nobody truncates.
+    pub(super) pinned: bool,
 }
 
 impl Segment {
@@ -86,6 +88,9 @@ impl Segment {
 
     /// What is under the descriptor now. A file that was truncated and has grown again begins with another line.
     pub(super) fn now(&self) -> Result<Now, Error> {
+        if self.pinned {
+            return Ok(Now::Holds { grown: 0 });
+        }
         let failed = |source| Error::Read {
             path: self.path.clone(),
             source,

@@ -336,6 +336,33 @@ fn a_truncation_under_a_descriptor_is_told() {
 }
 
 #[test]
+fn a_pinned_log_outlives_a_truncation() {
+    let log = Log::new();
+    let lines = fixture::joined(&fixture::chained(0, 50, ""));
+    log.write("audit.log", [&lines[..], b"{\"half"].concat());
+    let mut captured = log.capture();
+    assert_eq!(
+        captured.clone().pin(log.folder.path(), 10).unwrap(),
+        Pin::Descriptor,
+        "too long to copy"
+    );
+    assert_ne!(captured.pin(log.folder.path(), 1 << 20).unwrap(), Pin::Descriptor);
+    log.write("audit.log", "");
+    assert!(!captured.moved().unwrap().invalidates());
+    let found = facts(&captured, None);
+    assert_eq!((found.records, found.bytes), (50, lines.len() as u64));
+    assert_eq!(
+        fs::read_dir(log.folder.path()).unwrap().count(),
+        1,
+        "the copy has no name"
+    );
+    assert!(matches!(
+        captured.pin(&log.path("missing"), 1 << 20),
+        Err(Error::Pin { .. })
+    ));
+}
+
+#[test]
 fn a_rotation_after_the_capture_is_harmless() {
     let log = Log::new();
     let lines = fixture::chained(0, 20, "");
