@@ -52,10 +52,12 @@ impl Session {
     /// Begins a command that writes: refuses while suspended or while another is at work, then sweeps what a killed
     /// one left behind. Held until dropped.
     pub fn begin(&self, command: &str) -> Result<Lock, Failure> {
-        refuse_if_suspended(&self.config.agent.suspend_file)?;
+        let suspend_file = &self.config.agent.suspend_file;
+        refuse_if_suspended(suspend_file)?;
         let state = self.state()?;
         let now = self.clock.now();
         let lock = state.lock(Holder::this(command, now))?;
+        self.stop.heed_suspend_file(suspend_file.clone());
         for area in [self.scratch(), Area::new(state.staging())] {
             let sweep = area.sweep(now)?;
             for path in &sweep.removed {

@@ -54,11 +54,11 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Listens for signals and for `suspend_file` from now on. Must be called within a runtime.
+    /// Listens for signals from now on. Must be called within a runtime.
     ///
     /// # Errors
     /// When the system refuses signal handlers.
-    pub fn listen(suspend_file: Option<PathBuf>) -> std::io::Result<Self> {
+    pub fn listen() -> std::io::Result<Self> {
         let stop = Self::default();
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -72,10 +72,12 @@ impl Stop {
                 signalled.signal(reason);
             }
         });
-        if let Some(path) = suspend_file {
-            tokio::spawn(stop.clone().watch(path));
-        }
         Ok(stop)
+    }
+
+    /// Also ends work when `file` appears: for commands that write. Must be called within a runtime.
+    pub fn heed_suspend_file(&self, file: PathBuf) {
+        tokio::spawn(self.clone().watch(file));
     }
 
     /// The token that work watches.
@@ -137,7 +139,8 @@ mod tests {
     async fn a_suspend_file_ends_running_work() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let path = dir.path().join("SUSPEND");
-        let stop = Stop::listen(Some(path.clone())).expect("listen");
+        let stop = Stop::listen().expect("listen");
+        stop.heed_suspend_file(path.clone());
         std::fs::write(&path, b"").expect("write");
         stop.token().cancelled().await;
         assert_eq!(stop.reason(), Some(Reason::Suspended));

@@ -146,7 +146,7 @@ fn with_runtime(cli: Cli, ui: &Ui) -> (Outcome, Stop) {
         Err(error) => return (Err(error.into()), stopped_never),
     };
     let ran = runtime.block_on(async {
-        let stop = match Stop::listen(Some(config.agent.suspend_file.clone())) {
+        let stop = match Stop::listen() {
             Ok(stop) => stop,
             Err(error) => {
                 return (
