@@ -10,7 +10,9 @@
 //! A manifest is published after everything it refers to, and what it refers to is never changed, only deleted
 //! by the application's own clean-up. So a manifest seen means that its files existed, and the only race is
 //! against deletion. Folders are held open: a table dropped and re-created under its name is seen as such.
-//! Version numbers of one incarnation only grow, so that an unchanged head was unchanged all along.
+//! Version numbers of one incarnation only grow, so that an unchanged head was unchanged all along. Tags, the
+//! write-ahead log of the log-structured tier and legacy full-text indices change without a new version: they are
+//! compared file by file. Files that are no part of any table are taken as they stand, without such proof.
 //!
 //! # Retries
 //! A file that is gone means that its version was superseded and cleaned up: the newest version is taken
@@ -288,8 +290,8 @@ impl Collected {
 pub(crate) struct Mark {
     /// File name and identity of the head's manifest; `None` where there is none.
     pub(crate) head: Option<(String, Identity)>,
-    /// Fingerprint of tags and branch records.
-    pub(crate) refs: blake3::Hash,
+    /// Fingerprint of what changes without a new version.
+    pub(crate) unversioned: blake3::Hash,
 }
 
 /// Tries pin methods on a database without keeping anything: what `doctor` shows.

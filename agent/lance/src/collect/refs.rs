@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::dir::{Dir, Identity, is_missing};
 use crate::discover::join;
 use crate::error::Error;
-use crate::layout::{self, REFS};
+use crate::layout::{self, INDICES, LEGACY_FULL_TEXT, MEM_WAL, REFS};
 use crate::report::{Damage, Problem};
 
 use super::bases::percent_decoded;
@@ -79,26 +79,34 @@ impl Refs {
             }),
         }
     }
+}
 
-    /// Changes when any ref is added, removed or replaced.
-    pub(crate) fn fingerprint(table: &Dir) -> std::io::Result<blake3::Hash> {
-        let mut hasher = blake3::Hasher::new();
-        for name in files_below(table, REFS, 0)? {
-            let stat = match table.stat(&name) {
-                Err(error) if is_missing(&error) => continue,
-                stat => stat?,
-            };
-            let identity = Identity::of(&stat);
-            hasher.update(
-                format!(
-                    "{name}\0{}\0{}\0{}\n",
-                    identity.inode, identity.mtime_ns, identity.len
-                )
-                .as_bytes(),
-            );
-        }
-        Ok(hasher.finalize())
+/// What changes without a new version: refs, the write-ahead log in front of the table, legacy full-text indices.
+const UNVERSIONED: [&str; 2] = [REFS, MEM_WAL];
+
+/// Changes when any file outside the line of versions is added, removed or replaced.
+pub(crate) fn unversioned(table: &Dir) -> std::io::Result<blake3::Hash> {
+    let legacy = LEGACY_FULL_TEXT.map(|name| join(INDICES, name));
+    let mut hasher = blake3::Hasher::new();
+    let folders = UNVERSIONED.into_iter().chain(legacy.iter().map(String::as_str));
+    let files: Vec<_> = folders
+        .map(|folder| files_below(table, folder, 0))
+        .collect::<Result<_, _>>()?;
+    for name in files.into_iter().flatten() {
+        let stat = match table.stat(&name) {
+            Err(error) if is_missing(&error) => continue,
+            stat => stat?,
+        };
+        let identity = Identity::of(&stat);
+        hasher.update(
+            format!(
+                "{name}\0{}\0{}\0{}\n",
+                identity.inode, identity.mtime_ns, identity.len
+            )
+            .as_bytes(),
+        );
     }
+    Ok(hasher.finalize())
 }
 
 /// Published files below a folder of the table; none if the folder is missing.

@@ -7,14 +7,14 @@ use std::time::Duration;
 use crate::dir::{Dir, Identity, is_missing};
 use crate::discover::join;
 use crate::error::Error;
-use crate::layout::{MEM_WAL, REFS, TREE, VERSIONS};
+use crate::layout::{MEM_WAL, TREE, VERSIONS};
 use crate::report::{Damage, Excluded, ExternalBase, Mode, TableStamp, TagStamp, split_branch};
 
 use super::beside::Parts;
 use super::context::Context;
 use super::folder::Stability;
 use super::history::Versions;
-use super::refs::{Refs, Tag};
+use super::refs::{Refs, Tag, unversioned};
 use super::version::{Outcome, Taking};
 use super::{Entries, Mark};
 
@@ -53,13 +53,13 @@ impl TableState {
 impl Mark {
     /// Reads the head as it is now, without opening it.
     fn of(table: &Dir) -> io::Result<Self> {
-        let refs = Refs::fingerprint(table)?;
+        let unversioned = unversioned(table)?;
         let versions = Versions::read(table)?;
         let head = match versions.head() {
             Some(name) => Some((name.to_owned(), Identity::of(&table.stat(&join(VERSIONS, name))?))),
             None => None,
         };
-        Ok(Self { head, refs })
+        Ok(Self { head, unversioned })
     }
 
     /// Whether the head is still the one that was looked at.
@@ -158,12 +158,11 @@ impl Attempt {
         others: &BTreeMap<String, TableState>,
     ) -> Result<Self, Error> {
         let mut taking = Taking::new(&folder, path, pool, others);
+        let unversioned = unversioned(&folder).map_err(|error| context.failed(path, error))?;
         // The write-ahead log goes first: a base that is newer than its log loses nothing, the reverse does.
         if taking.take_folder(context, MEM_WAL, &[])? == Stability::Shrunk {
             return Ok(Self::Moved);
         }
-        let fingerprint =
-            Refs::fingerprint(&folder).map_err(|error| context.failed(&join(path, REFS), error))?;
         let refs = Refs::read(context, &folder, path)?;
         let versions = Versions::list(context, &folder, path)?;
         let Some(name) = versions.head().map(str::to_owned) else {
@@ -182,7 +181,7 @@ impl Attempt {
             Outcome::Taken(version) | Outcome::Opaque(version) => {
                 let mark = Mark {
                     head: Some((name, version.identity)),
-                    refs: fingerprint,
+                    unversioned,
                 };
                 let mode = if version.manifest.opaque().is_some() {
                     Mode::Opaque

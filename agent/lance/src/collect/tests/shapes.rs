@@ -285,6 +285,14 @@ fn sidecars_blobs_and_folders_beside_the_closure() {
     for path in beside {
         made.file(&format!("t.lance/{path}"), b"x");
     }
+    let collected = made.collect();
+    assert_eq!(collected.moved().unwrap(), Vec::<String>::new());
+    made.file("t.lance/_mem_wal/s/wal/2.arrow", b"y");
+    assert_eq!(
+        collected.moved().unwrap(),
+        ["t.lance"],
+        "the log in front of the table moved on"
+    );
     made.file("t.lance/data/orphan/1.blob", b"x")
         .file("t.lance/_indices/0b2f7f0e-6f3c-4f0e-9c57-2b1f0a9d1c11/x", b"x");
     let taken = files(&made.collect());

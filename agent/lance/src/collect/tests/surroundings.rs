@@ -218,11 +218,11 @@ fn the_watch_drops_old_pins_and_keeps_space_free() {
 
 #[test]
 fn a_user_with_read_permission_only() {
-    if !rustix::process::geteuid().is_root() {
-        return skip(
-            "a user with read permission only",
-            "only root can become another user",
-        );
+    let open_to_all = |path: &Path| fs::metadata(path).is_ok_and(|meta| meta.mode() & 0o001 != 0);
+    if !rustix::process::geteuid().is_root() || !std::env::temp_dir().ancestors().all(open_to_all) {
+        // Not a matter of what is installed: whoever runs this simply is no root.
+        eprintln!("SKIPPED: only root can become another user, below a folder that all may enter");
+        return;
     }
     let Some(fixture) = newest() else { return };
     let parent = fixture.database.parent().unwrap();
@@ -376,9 +376,14 @@ fn few_descriptors_fall_to_the_next_method_or_say_why() {
 
 #[test]
 fn a_read_only_mount_and_another_mount_of_the_same_file_system() {
-    if !can_run("unshare", &["-m", "true"]) {
-        return skip("a read-only mount", "this user may not make mounts (unshare -m)");
-    }
+    // Without root, a user namespace of one's own may do.
+    let Some(unshare) = ["-m", "-rm"]
+        .into_iter()
+        .find(|flags| can_run("unshare", &[flags, "true"]))
+    else {
+        eprintln!("SKIPPED: this user may not make mounts (unshare -m)");
+        return;
+    };
     let Some(fixture) = newest() else { return };
     let mount = tempfile::tempdir().unwrap();
     let staging = tempfile::tempdir().unwrap();
@@ -387,7 +392,7 @@ fn a_read_only_mount_and_another_mount_of_the_same_file_system() {
         fixture.database.display(),
         mount.path().display()
     );
-    let wrapper = ["unshare", "-m", "sh", "-c", &script, "sh"];
+    let wrapper = ["unshare", unshare, "sh", "-c", &script, "sh"];
     let said = run_child(
         &wrapper,
         mount.path(),
