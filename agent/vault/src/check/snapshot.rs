@@ -2,13 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use futures::StreamExt;
 use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
 use super::findings::{Affected, Finding, Findings, Problem};
 use super::ledger::Ledger;
-use super::packs::{self, Packs, storage_error};
+use super::packs::{self, Packs};
 use super::walk::{Need, Stop, walk};
 use super::{objects, unless_cancelled};
 use crate::progress::{Phase, Progress};

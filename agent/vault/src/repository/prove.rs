@@ -86,7 +86,15 @@ impl Inner {
         let mut decoder = Decoder::new()?;
         let mut sealed = Vec::new();
         for (ordinal, entry) in contents.entries.iter().enumerate() {
-            let at = Location::of(&contents, ordinal);
+            let at = Location {
+                pack: *pack,
+                offset: entry.offset,
+                sealed_len: entry.sealed_len,
+                raw_len: entry.raw_len,
+                // A pack has far fewer chunks than that.
+                ordinal: ordinal as u32,
+                salt: contents.salt,
+            };
             let (start, end) = (at.offset as usize, at.offset as usize + at.sealed_len as usize);
             sealed.clear();
             sealed.extend_from_slice(bytes.get(start..end).unwrap_or_default());
