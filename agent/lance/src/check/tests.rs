@@ -57,3 +57,48 @@ fn names_each_damaged_file() {
     assert_eq!(found[&deletion], Problem::Missing);
     assert_eq!(found[&index], Problem::Empty);
 }
+
+#[test]
+fn a_damaged_head_says_what_to_roll_back_to() {
+    let Some(archive) = archives().pop() else { return };
+    let fixture = unpack(&archive);
+    let versions = fixture.database.join("memory.lance/_versions");
+    let mut names: Vec<_> = std::fs::read_dir(&versions)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    names.retain(|path| path.extension().is_some_and(|extension| extension == "manifest"));
+    names.sort();
+    std::fs::write(&names[0], b"").unwrap();
+    let bytes = std::fs::read(&names[1]).unwrap();
+    std::fs::write(&names[1], &bytes[..bytes.len() / 2]).unwrap();
+    let check = quick(&fixture.database, &CheckOptions::default()).unwrap();
+    let memory = check
+        .tables
+        .iter()
+        .find(|table| table.stamp.name == "memory")
+        .unwrap();
+    assert_eq!(
+        memory
+            .damage
+            .iter()
+            .map(|damage| &damage.problem)
+            .collect::<Vec<_>>(),
+        [&Problem::Empty]
+    );
+    let head = u64::MAX
+        - names[0]
+            .file_stem()
+            .unwrap()
+            .to_string_lossy()
+            .parse::<u64>()
+            .unwrap();
+    assert_eq!(memory.newest_whole, Some(head - 2));
+    assert_eq!(memory.orphans, None, "not every version can be read");
+    assert!(
+        memory
+            .warnings
+            .iter()
+            .any(|warning| matches!(warning, Warning::UnreadableOldVersion { .. }))
+    );
+}
