@@ -122,7 +122,8 @@ impl Repository {
     pub async fn release_hold(&self, hold: &Key) -> Result<()> {
         let deleted = self.inner.storage.delete(hold).await;
         deleted.map_err(|e| self.inner.failed(e, "it was to be released"))?;
-        self.note(hold, false).await
+        self.note(hold, false).await;
+        Ok(())
     }
 
     /// Stores the record of a drill.
@@ -205,7 +206,7 @@ impl Repository {
         let object = layout::companion(prefix, snapshot, &id);
         self.inner.put_sealed(&object, &sealed).await?;
         failpoint::reach("record.stored");
-        self.note(&object, true).await?;
+        self.note(&object, true).await;
         Ok(object)
     }
 
@@ -233,7 +234,7 @@ impl Repository {
         let object = layout::dated(prefix, self.inner.clock.now(), &id);
         self.inner.put_sealed(&object, &sealed).await?;
         failpoint::reach("record.stored");
-        self.note(&object, true).await?;
+        self.note(&object, true).await;
         Ok(object)
     }
 
@@ -250,9 +251,12 @@ impl Repository {
         Ok(records)
     }
 
-    async fn note(&self, object: &Key, there: bool) -> Result<()> {
-        let (inner, object) = (Arc::clone(&self.inner), object.clone());
-        blocking(move || inner.heads.note(&object, there)).await
+    /// Remembers a record as there or gone; the repository does not depend on it.
+    async fn note(&self, object: &Key, there: bool) {
+        let (inner, noted) = (Arc::clone(&self.inner), object.clone());
+        if let Err(error) = blocking(move || inner.heads.note(&noted, there)).await {
+            tracing::warn!(%object, %error, "this host could not remember a record");
+        }
     }
 }
 

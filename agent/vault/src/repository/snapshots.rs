@@ -201,7 +201,10 @@ impl Repository {
             .put_sealed(&layout::snapshot(manifest.listed, &id), &sealed)
             .await?;
         failpoint::reach("commit.manifest.stored");
-        self.remember(id).await?;
+        // It is committed, whatever happens to the memory of it.
+        if let Err(error) = self.remember(id).await {
+            tracing::warn!(snapshot = %id, %error, "committed, and this host could not remember it as the newest");
+        }
         failpoint::reach("commit.heads.remembered");
         Ok(id)
     }

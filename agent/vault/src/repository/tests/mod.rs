@@ -1,6 +1,7 @@
 //! The repository as a whole, on a store in memory.
 
 mod damage;
+mod format;
 mod opening;
 mod records;
 mod writing;
