@@ -199,4 +199,51 @@ impl Host {
     pub fn finish(&self, command: &mut Command) -> Finished {
         Running::start(command).finish(DEADLINE)
     }
+
+    /// Writes the configuration and makes the repository, with a recovery key.
+    ///
+    /// # Panics
+    ///
+    /// If the agent refuses.
+    #[track_caller]
+    pub fn set_up(&self) {
+        self.configure();
+        let recovery = self.recovery_key();
+        let _said = self
+            .run(&["init", "--generate-recovery-key", &recovery.display().to_string()])
+            .expect_code(0);
+    }
+
+    /// Takes a snapshot and returns what the agent says of it.
+    ///
+    /// # Panics
+    ///
+    /// If it is not taken.
+    #[track_caller]
+    pub fn snapshot(&self) -> serde_json::Value {
+        self.run(&["snapshot", "--output", "json"]).expect_code(0).json()
+    }
+
+    /// Restores one source of a snapshot to a folder of its own and returns the folder.
+    ///
+    /// # Panics
+    ///
+    /// If that does not succeed.
+    #[track_caller]
+    pub fn restore(&self, snapshot: &str, source: &str) -> PathBuf {
+        let target = self.path().join("restored").join(snapshot).join(source);
+        std::fs::create_dir_all(target.parent().expect("it has two folders above")).expect("make a folder");
+        let text = target.display().to_string();
+        let arguments = [
+            "restore",
+            "--snapshot",
+            snapshot,
+            "--source",
+            source,
+            "--to",
+            &text,
+        ];
+        let _said = self.run(&arguments).expect_code(0);
+        target
+    }
 }

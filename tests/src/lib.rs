@@ -12,6 +12,7 @@
 //! What a case needs and can not have (no Python, no probe, no fixtures) it says with [`skip`]; in CI that fails.
 
 pub mod binaries;
+pub mod files;
 pub mod fixtures;
 pub mod host;
 pub mod moto;

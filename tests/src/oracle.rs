@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::process::{Running, run};
+use crate::process::{Finished, Running, run};
 
 /// How long the oracle may take over one answer.
 const DEADLINE: Duration = Duration::from_secs(240);
@@ -53,16 +53,115 @@ impl Python {
         run(&mut command, DEADLINE).expect_code(0).json()
     }
 
-    /// Starts the busy writer on a folder; it says a line when it has begun and one a round after that.
+    /// Asks the exact answers of a fixture's facts of a restored copy, too.
     ///
     /// # Panics
     ///
-    /// If it can not be started.
+    /// If it can not read it.
     #[track_caller]
-    pub fn writer(&self, folder: &Path, seed: u64) -> Running {
+    pub fn read_golden(&self, database: &Path, facts: &Path) -> serde_json::Value {
+        let mut command = self.script("read.py");
+        command.arg(database).arg("--golden").arg(facts);
+        run(&mut command, DEADLINE).expect_code(0).json()
+    }
+
+    /// Starts the busy writer in a folder and waits until its tables exist.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come so far.
+    #[track_caller]
+    pub fn writer(&self, folder: &Path, seed: u64) -> Writer {
         let mut command = self.script("writer.py");
         command.arg(folder).args(["--seed", &seed.to_string()]);
-        Running::start(&mut command)
+        let mut running = Running::start(&mut command);
+        assert_eq!(running.line(DEADLINE), "ready");
+        Writer {
+            running,
+            folder: folder.to_owned(),
+        }
+    }
+
+    /// Holds a restored copy against the writer's ledger.
+    pub fn judge(&self, database: &Path, logs: &Path, writer: &Writer, cut: &Cut) -> Finished {
+        let mut command = self.script("judge.py");
+        command.arg(database).arg(logs).arg(writer.ledger());
+        command.args([
+            "--after",
+            &cut.after.to_string(),
+            "--before",
+            &cut.before.to_string(),
+        ]);
+        if cut.exact {
+            command.arg("--exact");
+        }
+        run(&mut command, DEADLINE)
+    }
+}
+
+/// What the ledger said around a cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// The last operation acknowledged when the snapshot began.
+    pub after: u64,
+    /// The last operation begun when it had ended.
+    pub before: u64,
+    /// Whether it claims one moment for everything.
+    pub exact: bool,
+}
+
+/// The busy writer; it ends when dropped.
+#[derive(Debug)]
+pub struct Writer {
+    running: Running,
+    folder: PathBuf,
+}
+
+impl Writer {
+    /// Its database.
+    pub fn database(&self) -> PathBuf {
+        self.folder.join("rocketship-db")
+    }
+
+    /// Its audit log.
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("logs").join("audit.log")
+    }
+
+    /// What it has been acknowledged.
+    pub fn ledger(&self) -> PathBuf {
+        self.folder.join("ledger.jsonl")
+    }
+
+    /// The last operation that was acknowledged, and the last that was begun.
+    ///
+    /// # Panics
+    ///
+    /// If the ledger is not what the writer writes.
+    #[track_caller]
+    pub fn now(&self) -> (u64, u64) {
+        let text = std::fs::read_to_string(self.ledger()).expect("read the ledger");
+        let complete = text.rfind('\n').map_or("", |end| &text[..end]);
+        let line = complete.lines().next_back().expect("the ledger has a line");
+        let entry: serde_json::Value = serde_json::from_str(line).expect("a line of the ledger is JSON");
+        let operation = entry["op"]
+            .as_u64()
+            .expect("a line of the ledger names its operation");
+        if entry["end"] == true {
+            (operation, operation)
+        } else {
+            (operation - 1, operation)
+        }
+    }
+
+    /// Lets it end, and returns what it said.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    #[track_caller]
+    pub fn stop(self) -> Finished {
+        self.running.finish(DEADLINE)
     }
 }
 

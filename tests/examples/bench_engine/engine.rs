@@ -8,6 +8,7 @@ use dr_vault::backup::{self, Request, plain_directory};
 use dr_vault::clock::{Clock, SystemClock};
 use dr_vault::keys::{Identity, Unlock};
 use dr_vault::progress::Progress;
+use dr_vault::restore::{self, Options, Place, Selection};
 use dr_vault::storage::{self, SharedStorage, StorageOptions};
 use dr_vault::{InitOptions, OpenOptions, Repository};
 use secrecy::ExposeSecret;
@@ -22,6 +23,9 @@ pub(crate) enum Part {
     /// Stores the data as one snapshot.
     #[command(hide = true)]
     Store(Where),
+    /// Restores the newest snapshot.
+    #[command(hide = true)]
+    Restore(Where),
 }
 
 /// Where an act takes place.
@@ -51,6 +55,7 @@ pub(crate) fn run(part: &Part) -> Result<()> {
         match part {
             Part::Init(place) => init(place).await,
             Part::Store(place) => store(place).await,
+            Part::Restore(place) => restore(place).await,
         }
     })
 }
@@ -76,6 +81,39 @@ async fn store(place: &Where) -> Result<()> {
         .push(plain_directory(&place.data).context("list the data")?);
     let outcome = backup::run(&repository, request, &Progress::new(), &CancellationToken::new()).await;
     outcome.map(drop).context("store the data")
+}
+
+async fn restore(place: &Where) -> Result<()> {
+    let repository = place.open().await?;
+    repository
+        .sync_index()
+        .await
+        .context("bring the index up to date")?;
+    let newest = repository
+        .resolve("latest")
+        .await
+        .context("find the newest snapshot")?
+        .id;
+    let manifest = repository.manifest(&newest).await.context("read the manifest")?;
+    let target = Place::Directory(place.restored.clone());
+    let plan = restore::plan(
+        &repository,
+        newest,
+        &manifest,
+        Selection::whole(),
+        &target,
+        Options::default(),
+    );
+    let plan = plan.await.context("plan the restore")?;
+    let (progress, cancel) = (Progress::new(), CancellationToken::new());
+    let staged = restore::execute(&repository, &manifest, plan, &place.state, &progress, &cancel);
+    staged
+        .await
+        .context("restore")?
+        .commit()
+        .await
+        .map(drop)
+        .context("swap in what was restored")
 }
 
 impl Where {
