@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::workspace::{Selection, Workspace, succeed};
-use crate::{lint, terminal, test, tools};
+use crate::{demo, lint, terminal, test, tools};
 
 /// Which parts of the dependency check to run.
 #[derive(Debug, Default, Args)]
@@ -21,7 +21,21 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     lint::run(workspace)?;
     deny(workspace, &DenyOptions::default())?;
     docs(workspace)?;
+    rehearse(workspace)?;
     Ok(test::run(workspace, &test::Options::default())?.exit_code())
+}
+
+/// What the README promises a newcomer: the demo passes, and turns red over damage.
+fn rehearse(workspace: &Workspace) -> Result<()> {
+    let passed = demo::run(workspace, &demo::Options::default())?;
+    if passed != ExitCode::SUCCESS {
+        bail!("the demo did not pass");
+    }
+    let damaged = demo::run(workspace, &demo::Options::with_damage())?;
+    if damaged != ExitCode::from(1) {
+        bail!("the demo over damage did not end with 1: data disproved");
+    }
+    Ok(())
 }
 
 /// Builds the documentation of our own crates, private items included, with warnings as errors.

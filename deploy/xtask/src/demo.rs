@@ -25,7 +25,7 @@ use crate::terminal::{self, Stopwatch};
 use crate::workspace::{Selection, Workspace, succeed, words};
 
 /// What to rehearse.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Options {
     /// Your own LanceDB directory instead of sample data; it is only read
     #[arg(long, value_name = "DIR")]
@@ -39,6 +39,16 @@ pub(crate) struct Options {
     /// Damage one pack of the repository on purpose: the drill must turn red and name what it hit
     #[arg(long, conflicts_with = "repository")]
     damage: bool,
+}
+
+impl Options {
+    /// A demo over damage made on purpose.
+    pub(crate) fn with_damage() -> Self {
+        Self {
+            damage: true,
+            ..Self::default()
+        }
+    }
 }
 
 /// Builds the binaries and runs the main job.
