@@ -231,9 +231,8 @@ impl Host {
     /// If that does not succeed.
     #[track_caller]
     pub fn restore(&self, snapshot: &str, source: &str) -> PathBuf {
-        let target = self.path().join("restored").join(snapshot).join(source);
-        std::fs::create_dir_all(target.parent().expect("it has two folders above")).expect("make a folder");
-        let text = target.display().to_string();
+        let folder = self.path().join("restored").join(snapshot);
+        let text = folder.display().to_string();
         let arguments = [
             "restore",
             "--snapshot",
@@ -244,6 +243,6 @@ impl Host {
             &text,
         ];
         let _said = self.run(&arguments).expect_code(0);
-        target
+        folder.join(source)
     }
 }

@@ -19,7 +19,7 @@ const UNWANTED: &[(&str, &str)] = &[
         r"[T]ODO|[F]IXME|\b[X]XX\b|[t]odo!\(|[u]nimplemented!\(",
         "unfinished work: finish it or take it out",
     ),
-    (r"/(root|work|tmp/bash_jobs)/", "a path of one machine"),
+    (r"(^|[^A-Za-z0-9_.])/(root|work|tmp/bash_jobs)/", "a path of one machine"),
     (
         r"(index|static)\.crates\.io|pypi\.org|files\.pythonhosted\.org|deb\.debian\.org|registry\.npmjs\.org",
         "the host of a registry: package clients know where theirs is",
