@@ -1,5 +1,6 @@
 //! The repository as a whole, on a store in memory.
 
+mod crash;
 mod damage;
 mod format;
 mod opening;
@@ -146,12 +147,18 @@ pub(super) async fn snapshot(repository: &Repository, chunks: Vec<Bytes>) -> (Sn
     let stats = writer.finish().await.unwrap();
     let mut manifest = Manifest::new(repository.clock().now(), "db-1", "test");
     manifest.indexes = stats.indexes;
-    manifest.sources.push(SourceRecord {
+    manifest.sources.push(source(ids.clone()));
+    (repository.commit(manifest).await.unwrap(), ids)
+}
+
+/// A source whose list has these chunks.
+fn source(chunks: Vec<ChunkId>) -> SourceRecord {
+    SourceRecord {
         name: "memory".into(),
         kind: "lancedb".into(),
         root: "/srv/db".into(),
         tree: TreeRef {
-            chunks: ids.clone(),
+            chunks,
             len: 0,
             hash: Digest::of(b""),
         },
@@ -159,6 +166,5 @@ pub(super) async fn snapshot(repository: &Repository, chunks: Vec<Bytes>) -> (Sn
         bytes: 0,
         stamp: serde_json::Value::Null,
         suspect: None,
-    });
-    (repository.commit(manifest).await.unwrap(), ids)
+    }
 }
