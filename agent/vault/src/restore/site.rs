@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustix::fs::{self, AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::fs::{self, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::tree::TreePath;
@@ -83,11 +83,6 @@ impl Site {
         Ok(())
     }
 
-    /// Opens a file to be read again.
-    pub(super) fn open_file(&self, path: &TreePath) -> io::Result<File> {
-        self.open(path, OFlags::RDWR)
-    }
-
     pub(super) fn open_directory(&self, path: &TreePath) -> io::Result<File> {
         self.open(path, OFlags::RDONLY | OFlags::DIRECTORY)
     }
@@ -120,15 +115,6 @@ impl Site {
         };
         Ok(File::from(opened.map_err(io::Error::from)? as OwnedFd))
     }
-
-    /// The link's metadata can not be reached through a handle of its own.
-    pub(super) fn is_link(&self, path: &TreePath) -> bool {
-        let Ok(parent) = self.open_parent(path) else {
-            return false;
-        };
-        fs::statat(parent, path.name(), AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|stat| fs::FileType::from_raw_mode(stat.st_mode).is_symlink())
-    }
 }
 
 /// Makes the entries of a directory durable.
@@ -151,7 +137,6 @@ mod tests {
         std::fs::create_dir(&outside).unwrap();
         let site = Site::create(&dir.path().join("site")).unwrap();
         site.create_link(&path("way-out"), b"../outside").unwrap();
-        assert!(site.is_link(&path("way-out")));
         assert!(
             site.write_at(&path("way-out/file"), &[(0, bytes::Bytes::from_static(b"x"))])
                 .is_err()
