@@ -138,13 +138,18 @@ async fn records(
         }
     }
     let there: HashSet<&Key> = objects.iter().collect();
+    // A damaged hold is found below; until then nothing counts as released.
+    let released = match repository.released_holds().await {
+        Err(error) if error.is_damage() => HashSet::new(),
+        released => released?,
+    };
     let named = chain
         .newest()
         .into_iter()
         .flat_map(|manifest| manifest.records.iter().map(Key::new));
     for record in named
         .chain(repository.remembered_records())
-        .filter(|record| !there.contains(record))
+        .filter(|record| !there.contains(record) && !released.contains(record))
     {
         findings.note(
             &record,

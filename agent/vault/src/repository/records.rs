@@ -1,5 +1,6 @@
 //! Records beside snapshots: facts, holds, drills and the ledger. Their content is the business of who writes them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,6 +26,14 @@ pub struct Hold {
     /// When it ends; never if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+}
+
+/// What a hold object says: that it holds, or that another one does no longer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum HoldBody {
+    Release { released: RecordId, created: Timestamp },
+    Hold(Hold),
 }
 
 /// A record as the listing shows it.
@@ -95,35 +104,72 @@ impl Repository {
             .await
     }
 
-    /// All holds.
+    /// The holds that stand: those that were released are left out.
     ///
     /// # Errors
     ///
     /// [`Error::Damaged`], or the store's.
     pub async fn holds(&self) -> Result<Vec<(SnapshotId, Hold, Key)>> {
-        let mut holds = Vec::new();
+        let (mut holds, released) = self.holds_and_releases().await?;
+        holds.retain(|(_, _, object)| !released.contains(object));
+        Ok(holds)
+    }
+
+    /// The holds that were released, gone or not: one of these that is gone is not lost.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Damaged`], or the store's.
+    pub async fn released_holds(&self) -> Result<HashSet<Key>> {
+        Ok(self.holds_and_releases().await?.1)
+    }
+
+    async fn holds_and_releases(&self) -> Result<(Vec<(SnapshotId, Hold, Key)>, HashSet<Key>)> {
+        let (mut holds, mut released) = (Vec::new(), HashSet::new());
         for object in self.companions(layout::HOLDS, None).await? {
             let Some((snapshot, _)) = layout::parse_companion(layout::HOLDS, &object) else {
                 continue;
             };
-            let body = self.read_companion(Kind::Hold, layout::HOLDS, &object).await?;
-            let hold = serde_json::from_slice(&body)
+            let body = match self.read_companion(Kind::Hold, layout::HOLDS, &object).await {
+                Ok(body) => body,
+                // Released since it was listed.
+                Err(Error::Missing { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            let body = serde_json::from_slice(&body)
                 .map_err(|e| Error::damaged(&object, format!("it opens and is not a hold: {e}")))?;
-            holds.push((snapshot, hold, object));
+            match body {
+                HoldBody::Release { released: id, .. } => {
+                    released.insert(layout::companion(layout::HOLDS, &snapshot, &id));
+                }
+                HoldBody::Hold(hold) => holds.push((snapshot, hold, object)),
+            }
         }
-        Ok(holds)
+        Ok((holds, released))
     }
 
-    /// Removes a hold.
+    /// Releases a hold: says so in a record beside it, so that its absence is no loss, then removes it where
+    /// deleting is permitted.
     ///
     /// # Errors
     ///
-    /// The store's.
+    /// The store's, other than a refusal to delete.
     pub async fn release_hold(&self, hold: &Key) -> Result<()> {
-        let deleted = self.inner.storage.delete(hold).await;
-        deleted.map_err(|e| self.inner.failed(e, "it was to be released"))?;
+        let (snapshot, released) =
+            layout::parse_companion(layout::HOLDS, hold).ok_or_else(|| not_a_record(hold))?;
+        let created = self.inner.clock.now();
+        let body = serde_json::to_vec(&HoldBody::Release { released, created })
+            .map_err(|e| Error::internal(format!("encode release: {e}")))?;
+        self.put_companion(Kind::Hold, layout::HOLDS, &snapshot, body)
+            .await?;
         self.note(hold, false).await;
-        Ok(())
+        match self.inner.storage.delete(hold).await {
+            Err(refused) if super::Inner::is_refusal(&refused) => {
+                tracing::debug!(object = %hold, "released, and may not be removed");
+                Ok(())
+            }
+            deleted => deleted.map_err(|e| self.inner.failed(e, "it was to be released")),
+        }
     }
 
     /// Stores the record of a drill.

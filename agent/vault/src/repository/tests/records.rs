@@ -128,8 +128,19 @@ async fn holds_drills_and_ledger_are_kept() {
         until: None,
     };
     let key = repository.put_hold(&one, &hold).await.unwrap();
-    assert_eq!(repository.holds().await.unwrap(), [(one, hold, key.clone())]);
+    assert_eq!(
+        repository.holds().await.unwrap(),
+        [(one, hold.clone(), key.clone())]
+    );
     repository.release_hold(&key).await.unwrap();
+    assert!(repository.holds().await.unwrap().is_empty());
+    assert!(!bench.names("holds/").await.contains(&key));
+    assert!(repository.released_holds().await.unwrap().contains(&key));
+    // An append-only host can not remove it; it is released all the same.
+    let again = repository.put_hold(&one, &hold).await.unwrap();
+    let kept = bench.object(&again).await;
+    repository.release_hold(&again).await.unwrap();
+    bench.overwrite(&again, kept).await;
     assert!(repository.holds().await.unwrap().is_empty());
     repository.put_drill(b"{}").await.unwrap();
     bench.clock.advance(SignedDuration::from_secs(5));
