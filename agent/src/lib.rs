@@ -7,12 +7,19 @@
 
 pub mod cli;
 pub mod config;
+pub mod cut;
 pub mod discover;
 pub mod doctor;
+pub mod drill;
 pub mod error;
 pub mod exit;
 pub mod key;
+pub mod probe;
+pub mod report;
+pub mod restore;
 pub mod session;
+pub mod snapshot;
+pub mod stamp;
 pub mod state;
 pub mod stop;
 pub mod ui;

@@ -4,8 +4,12 @@
 mod completion;
 mod discover;
 mod doctor;
+mod drill;
 mod init;
+mod probes;
+mod restore;
 mod run;
+mod snapshot;
 mod snapshots;
 mod version;
 
@@ -114,6 +118,12 @@ enum Command {
     Discover(discover::Arguments),
     /// Check everything that snapshots and drills need, each with the fix
     Doctor(doctor::Arguments),
+    /// Take a snapshot of the configured sources
+    Snapshot(snapshot::Arguments),
+    /// Restore a snapshot, a source, a table or some files
+    Restore(restore::Arguments),
+    /// Rehearse the recovery of a snapshot and measure it
+    Drill(drill::Arguments),
     /// Look at the snapshots in the repository
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Snapshots(snapshots::Arguments),
@@ -135,6 +145,9 @@ impl Command {
             Self::Init(arguments) => init::run(session, arguments).await,
             Self::Discover(arguments) => discover::run(session, arguments).await,
             Self::Doctor(arguments) => doctor::run(session, arguments).await,
+            Self::Snapshot(arguments) => snapshot::run(session, arguments).await,
+            Self::Restore(arguments) => restore::run(session, arguments).await,
+            Self::Drill(arguments) => drill::run(session, arguments).await,
             Self::Snapshots(arguments) => snapshots::run(session, arguments).await,
             Self::Version => version::run(session),
             Self::Completion(arguments) => completion::run(session, &arguments),

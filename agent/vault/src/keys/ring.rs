@@ -97,6 +97,11 @@ impl KeyRing {
         u64::from_le_bytes(seed)
     }
 
+    /// A key for a purpose of the caller's; opens nothing in the repository.
+    pub(crate) fn derived(&self, purpose: &'static str) -> [u8; 32] {
+        *derive(purpose, &self.master, self.repository, &[])
+    }
+
     /// Tells one master key from another and says nothing about either.
     pub(crate) fn fingerprint(&self) -> Digest {
         Digest::from_bytes(*derive(FINGERPRINT, &self.master, self.repository, &[]))

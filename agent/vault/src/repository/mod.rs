@@ -222,6 +222,12 @@ impl Repository {
         self.inner.ring.chunk_id(chunk)
     }
 
+    /// A key for a purpose of the caller's, the same for everybody who opens this repository. It opens nothing in
+    /// it. `purpose` is a context string as BLAKE3 wants it: hard-coded, unique in the world.
+    pub fn derived_key(&self, purpose: &'static str) -> [u8; 32] {
+        self.inner.ring.derived(purpose)
+    }
+
     /// Where chunks are cut, with the seed.
     pub fn chunker(&self) -> ChunkerParams {
         ChunkerParams {

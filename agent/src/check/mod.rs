@@ -1,0 +1,81 @@
+//! Live checks: questions to the data that the application works on, read-only and without stopping it.
+//!
+//! ## Overview
+//! [`vector_db`] looks at every table of a database, [`audit_log`] reads a log and its chain, [`integrity`] compares
+//! live files that can never change with what the repository holds of them, and looks at the ages of the last
+//! snapshot and proof. Each source gets one [`Checked`]; the worst verdict is the check's.
+//!
+//! A check that could not be asked is inconclusive, never passed.
+
+pub mod audit_log;
+pub mod integrity;
+pub mod vector_db;
+
+use dr_proto::model::{Finding, Verdict};
+use serde::Serialize;
+
+/// The most findings that one source carries; the rest are counted.
+const MOST: usize = 100;
+
+/// What was found of one source.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Checked {
+    /// The source, or what else was asked about.
+    pub subject: String,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// What was measured, for people.
+    pub figure: String,
+    /// What is wrong, or could not be asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+    /// What is not wrong but asks for attention.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Finding>,
+}
+
+impl Checked {
+    fn new(subject: &str, verdict: Verdict, figure: impl Into<String>) -> Self {
+        Self {
+            subject: subject.to_owned(),
+            verdict,
+            figure: figure.into(),
+            findings: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Could not be asked.
+    fn unasked(subject: &str, error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut checked = Self::new(subject, Verdict::Inconclusive, "not asked");
+        checked.findings.push(Finding { subject: subject.to_owned(), what: chain(error) });
+        checked
+    }
+}
+
+/// The worst verdict; without a single answer nothing is proved.
+pub fn verdict(checked: &[Checked]) -> Verdict {
+    checked.iter().map(|checked| checked.verdict).max().unwrap_or(Verdict::Inconclusive)
+}
+
+/// Keeps the first findings and says how many more there are.
+fn limited(findings: impl Iterator<Item = Finding>) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = findings.collect();
+    let more = findings.len().saturating_sub(MOST);
+    if more > 0 {
+        findings.truncate(MOST);
+        findings.push(Finding { subject: "and more".to_owned(), what: format!("{more} further findings") });
+    }
+    findings
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

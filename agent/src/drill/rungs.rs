@@ -1,0 +1,117 @@
+//! The rungs that are asked in place: straight from the repository, with nothing else in reach.
+
+use std::sync::Arc;
+
+use dr_probe_wire::job::Location;
+use dr_proto::model::{Cause, CheckResult, Finding, Outcome, Rung};
+use dr_vault::read::{self, SourceReader};
+use dr_vault::tree::TreePath;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::tables::{self, Asked};
+use super::{Drill, audit};
+use crate::probe::SnapshotTree;
+use crate::snapshot::row_key;
+use crate::stamp::Stamp;
+
+impl Drill<'_> {
+    /// Rungs 3 to 5 of every database.
+    pub(super) async fn databases(&mut self) {
+        let since = Instant::now();
+        for index in 0..self.sources.len() {
+            if self.sources[index].database().is_some() {
+                self.database(index).await;
+            }
+        }
+        self.phase("tables, content, queries in place", since);
+    }
+
+    async fn database(&mut self, index: usize) {
+        let name = self.sources[index].record.name.clone();
+        let opened = match self.reader.source(&name).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                let checks = [Rung::Tables, Rung::Content, Rung::Queries].map(|rung| unread(rung, &error));
+                self.sources[index].checks.extend(checks);
+                return;
+            }
+        };
+        let tree = Arc::new(SnapshotTree::new(opened));
+        let source = &self.sources[index];
+        let Some(lance) = source.database() else { return };
+        let asked = Asked {
+            lance,
+            recorded: self.facts.databases.get(&name),
+            key: row_key(self.repository),
+            write_test: false,
+        };
+        let location = Location::Tree { origin: Some(lance.canonical_root.clone()) };
+        let answers = tables::ask(location, Some(tree), asked, &self.request.probe, self.cancel).await;
+        self.report.probe = self.report.probe.take().or(answers.probe);
+        self.report.bytes.verified += answers.served;
+        let source = &mut self.sources[index];
+        source.checks.extend(answers.checks);
+        source.notes.extend(answers.notes);
+    }
+
+    /// Rung 6 of every log.
+    pub(super) async fn logs(&mut self) {
+        let since = Instant::now();
+        for index in 0..self.sources.len() {
+            let source = &self.sources[index];
+            let Some(Stamp::AuditLog(log)) = source.stamp.clone() else { continue };
+            let begun = Instant::now();
+            let check = match self.reader.source(&source.record.name).await {
+                Ok(opened) => self.log(*log, opened).await,
+                Err(error) => unread(Rung::Audit, &error),
+            };
+            let seconds = begun.elapsed().as_secs_f64();
+            self.sources[index].checks.push(CheckResult { seconds, ..check });
+        }
+        self.phase("audit in place", since);
+    }
+
+    async fn log(&self, log: crate::stamp::LogStamp, opened: SourceReader) -> CheckResult {
+        let mut segments: Vec<audit::Segment> = Vec::new();
+        for segment in &log.facts.segments {
+            let name = &segment.state.name;
+            let node = match TreePath::new(name) {
+                Ok(path) => opened.lookup(&path).await,
+                Err(_) => Ok(None),
+            };
+            match node {
+                Ok(Some(node)) => {
+                    segments.push((name.clone(), Box::new(opened.file(node, Handle::current()))));
+                }
+                // The comparison with the stamp says that it is not there.
+                Ok(None) => {}
+                Err(error) => return unread(Rung::Audit, &error),
+            }
+        }
+        audit::ask_blocking(log, segments, self.cancel).await
+    }
+}
+
+/// A source that could not be opened at all: damage disproves it, anything else says nothing.
+pub(super) fn unread(rung: Rung, error: &read::Error) -> CheckResult {
+    let damaged = error.is_damage();
+    CheckResult {
+        rung,
+        outcome: if damaged { Outcome::Failed } else { Outcome::Inconclusive(Cause::StoreUnavailable) },
+        figure: "not read".to_owned(),
+        findings: vec![Finding { subject: "file list".to_owned(), what: chain(error) }],
+        seconds: 0.0,
+    }
+}
+
+/// An error with all its causes, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
