@@ -6,6 +6,7 @@
 //! hint. What nothing knows is ours: 70.
 
 mod classify;
+mod engine;
 
 use std::error::Error as StdError;
 use std::fmt;

@@ -5,6 +5,7 @@
 //! ([`config`]), the terminal ([`ui`]), the state folder ([`state`]) and the token that ends work ([`stop`]).
 //! Whatever goes wrong becomes a [`error::Failure`] and one of the codes of [`exit`].
 
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod cut;

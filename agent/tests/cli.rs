@@ -282,6 +282,35 @@ fn a_bare_host_opens_a_repository_with_a_url_and_a_key() {
 }
 
 #[test]
+fn the_repository_is_checked_and_counted() {
+    let host = Host::new();
+    host.init();
+    host.run(&["repository", "stats"]).ends(0).says("0 snapshots");
+    host.run(&["repository", "check"])
+        .ends(0)
+        .says("repository check: passed");
+    let json = host
+        .run(&["repository", "check", "--full", "--output", "json"])
+        .ends(0)
+        .out();
+    let document: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(document["verdict"], "passed", "{document}");
+    // A damaged key object is named.
+    let keys = std::fs::read_dir(host.path("repository/keys"))
+        .expect("list")
+        .filter_map(Result::ok);
+    let key = keys.map(|entry| entry.path()).max().expect("a key object");
+    let mut bytes = std::fs::read(&key).expect("read");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("chmod");
+    std::fs::write(&key, bytes).expect("write");
+    let name = key.file_name().expect("a name").to_string_lossy().into_owned();
+    host.run(&["repository", "check", "--full", "--identity", "recovery.key"])
+        .says(&name);
+}
+
+#[test]
 fn without_encryption_it_is_said() {
     let host = Host::new();
     host.run(&["init", "--no-encryption"])

@@ -1,12 +1,14 @@
 //! The command line: one file a command. A command takes its arguments and a [`Session`], prints its result and
 //! answers with an exit code; it holds no logic of its own.
 
+mod check;
 mod completion;
 mod discover;
 mod doctor;
 mod drill;
 mod init;
 mod probes;
+mod repository;
 mod restore;
 mod run;
 mod snapshot;
@@ -127,6 +129,12 @@ enum Command {
     /// Look at the snapshots in the repository
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Snapshots(snapshots::Arguments),
+    /// Look at the store: is everything there and undamaged, and how much is it
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Repository(repository::Arguments),
+    /// Look at the live sources and at their protection; read-only
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Check(check::Arguments),
     /// Print versions
     Version,
     /// Print a completion script for a shell
@@ -149,6 +157,8 @@ impl Command {
             Self::Restore(arguments) => restore::run(session, arguments).await,
             Self::Drill(arguments) => drill::run(session, arguments).await,
             Self::Snapshots(arguments) => snapshots::run(session, arguments).await,
+            Self::Repository(arguments) => repository::run(session, arguments).await,
+            Self::Check(arguments) => check::run(session, arguments).await,
             Self::Version => version::run(session),
             Self::Completion(arguments) => completion::run(session, &arguments),
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use dr_vault::storage;
 
+use super::engine;
 use crate::exit::Code;
 use crate::{config, state};
 
@@ -42,6 +43,10 @@ pub enum Class {
     Denied,
     /// The host's system failed to read or write.
     Io,
+    /// Live data is damaged, or was rewritten while it was read.
+    SourceDamaged,
+    /// Live data moved too fast to be captured.
+    SourceBusy,
     /// Another command holds the lock.
     Busy,
     /// The suspend file is there.
@@ -54,7 +59,7 @@ pub enum Class {
 
 impl Class {
     /// All kinds, for the test that names and codes stay.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Usage,
         Self::Configuration,
         Self::Key,
@@ -70,6 +75,8 @@ impl Class {
         Self::ForeignRepository,
         Self::Denied,
         Self::Io,
+        Self::SourceDamaged,
+        Self::SourceBusy,
         Self::Busy,
         Self::Suspended,
         Self::Cancelled,
@@ -94,6 +101,8 @@ impl Class {
             Self::ForeignRepository => "foreign_repository",
             Self::Denied => "denied",
             Self::Io => "io",
+            Self::SourceDamaged => "source_damaged",
+            Self::SourceBusy => "source_busy",
             Self::Busy => "busy",
             Self::Suspended => "suspended",
             Self::Cancelled => "cancelled",
@@ -111,7 +120,8 @@ impl Class {
             Self::Exists | Self::NoSpace => Code::NoSpace,
             Self::StoreUnavailable | Self::Io => Code::Unreachable,
             Self::RepositoryDamaged | Self::RepositoryNewer => Code::Damaged,
-            Self::Busy | Self::Suspended => Code::Busy,
+            Self::SourceDamaged => Code::Disproved,
+            Self::SourceBusy | Self::Busy | Self::Suspended => Code::Busy,
             Self::Cancelled => Code::Inconclusive,
             Self::Internal => Code::Internal,
         }
@@ -152,6 +162,9 @@ fn known(error: &(dyn StdError + 'static)) -> Option<(Class, Vec<String>)> {
     }
     if let Some(error) = error.downcast_ref::<Arc<io::Error>>() {
         return Some(hintless(system(error)));
+    }
+    if let Some(class) = engine::known(error) {
+        return Some(hintless(class));
     }
     error
         .downcast_ref::<io::Error>()
@@ -252,5 +265,51 @@ fn system(error: &io::Error) -> Class {
         Kind::AlreadyExists | Kind::DirectoryNotEmpty => Class::Exists,
         Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => Class::NoSpace,
         _ => Class::Io,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_apart_and_every_class_has_a_code_that_is_no_success() {
+        let names: BTreeSet<&str> = Class::ALL.iter().map(|class| class.name()).collect();
+        assert_eq!(names.len(), Class::ALL.len());
+        assert!(Class::ALL.iter().all(|class| class.code() != Code::Done));
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("do something")]
+    struct Outer<E: StdError + 'static>(#[source] E);
+
+    fn class_of(error: impl StdError + 'static) -> Class {
+        classify(&Outer(error)).0
+    }
+
+    #[test]
+    fn the_first_known_error_of_the_chain_decides() {
+        let system = |kind| io::Error::new(kind, "said the system");
+        assert_eq!(class_of(system(io::ErrorKind::StorageFull)), Class::NoSpace);
+        assert_eq!(class_of(system(io::ErrorKind::PermissionDenied)), Class::Denied);
+        assert_eq!(class_of(storage::Error::Cancelled), Class::Cancelled);
+        assert_eq!(class_of(dr_vault::restore::Error::Cancelled), Class::Cancelled);
+        let unavailable = storage::Error::Unavailable {
+            operation: "get",
+            key: "config".into(),
+            reason: "connection refused".into(),
+        };
+        let vault = dr_vault::Error::Storage {
+            location: "s3://b/p".into(),
+            source: Arc::new(unavailable),
+        };
+        assert_eq!(class_of(vault), Class::StoreUnavailable);
+        assert_eq!(
+            class_of(std::fmt::Error),
+            Class::Internal,
+            "what nobody knows is our mistake"
+        );
     }
 }
