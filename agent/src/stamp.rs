@@ -59,7 +59,9 @@ impl LanceStamp {
     /// The newest Lance version that wrote any table, e.g. `13.0.0`.
     pub fn newest_writer(&self) -> Option<&str> {
         let version = |text: &str| -> Vec<u64> {
-            text.split(['.', '-', '+']).map_while(|part| part.parse().ok()).collect()
+            text.split(['.', '-', '+'])
+                .map_while(|part| part.parse().ok())
+                .collect()
         };
         self.tables
             .iter()

@@ -60,7 +60,11 @@ fn figure(facts: &LogFacts, compared: bool) -> String {
         Some(time) if time.disordered > 0 => format!(", {} records out of time order", time.disordered),
         _ => String::new(),
     };
-    let continuity = if compared { facts.continuity.standing.name() } else { "no snapshot to compare with" };
+    let continuity = if compared {
+        facts.continuity.standing.name()
+    } else {
+        "no snapshot to compare with"
+    };
     format!(
         "{} segments, {} records, {}, {chain}{disorder}; {continuity}",
         facts.segments.len(),

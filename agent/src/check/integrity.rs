@@ -79,7 +79,12 @@ pub async fn check(
         let mut cursor = Cursor::load(&options.cursor);
         let mut budget = options.budget.0;
         for source in manifest.sources.iter().filter(|source| source.kind == "lancedb") {
-            let walk = Walk { repository, source, progress, cancel };
+            let walk = Walk {
+                repository,
+                source,
+                progress,
+                cancel,
+            };
             checked.push(walk.run(&mut cursor, &mut budget).await?);
         }
         cursor.save(&options.cursor);
@@ -91,11 +96,18 @@ async fn freshness(repository: &Repository) -> Result<Checked, Error> {
     const SUBJECT: &str = "repository";
     Ok(match repository.freshness().await? {
         Freshness::Fresh => Checked::new(SUBJECT, Verdict::Passed, "as new as this host remembers"),
-        Freshness::Unknown => Checked::new(SUBJECT, Verdict::Passed, "freshness unknown: nothing remembered here"),
+        Freshness::Unknown => Checked::new(
+            SUBJECT,
+            Verdict::Passed,
+            "freshness unknown: nothing remembered here",
+        ),
         Freshness::RolledBack { expected, .. } => {
             let mut checked = Checked::new(SUBJECT, Verdict::Failed, "an older state was put back");
             let what = format!("snapshot {expected} is remembered here and gone from the repository");
-            checked.findings.push(Finding { subject: SUBJECT.to_owned(), what });
+            checked.findings.push(Finding {
+                subject: SUBJECT.to_owned(),
+                what,
+            });
             checked
         }
     })
@@ -115,25 +127,41 @@ async fn newest(repository: &Repository) -> Result<Option<Manifest>, Error> {
 }
 
 fn age(of: Timestamp, now: Timestamp) -> Period {
-    Period(Duration::from_secs(now.duration_since(of).unsigned_abs().as_secs()))
+    Period(Duration::from_secs(
+        now.duration_since(of).unsigned_abs().as_secs(),
+    ))
 }
 
 fn snapshot_age(newest: Option<&Manifest>, options: &Options, now: Timestamp) -> Checked {
     const SUBJECT: &str = "newest snapshot";
     let Some(manifest) = newest else {
-        return overdue(SUBJECT, "none".to_owned(), "no snapshot that is not suspect: `dr-agent snapshot` takes one");
+        return overdue(
+            SUBJECT,
+            "none".to_owned(),
+            "no snapshot that is not suspect: `dr-agent snapshot` takes one",
+        );
     };
     let age = age(manifest.created, now);
     let figure = format!("{age} old");
     if age <= options.snapshot_age {
         return Checked::new(SUBJECT, Verdict::Passed, figure);
     }
-    overdue(SUBJECT, figure, &format!("older than {}: what came since would be lost", options.snapshot_age))
+    overdue(
+        SUBJECT,
+        figure,
+        &format!(
+            "older than {}: what came since would be lost",
+            options.snapshot_age
+        ),
+    )
 }
 
 fn overdue(subject: &str, figure: String, what: &str) -> Checked {
     let mut checked = Checked::new(subject, Verdict::Inconclusive, figure);
-    checked.findings.push(Finding { subject: subject.to_owned(), what: what.to_owned() });
+    checked.findings.push(Finding {
+        subject: subject.to_owned(),
+        what: what.to_owned(),
+    });
     checked
 }
 
@@ -144,7 +172,9 @@ async fn proof_age(repository: &Repository, options: &Options, now: Timestamp) -
     drills.sort_by_key(|drill| drill.time);
     for drill in drills.iter().rev() {
         let record = repository.record(&drill.object).await?;
-        let Ok(report) = serde_json::from_slice::<Report>(&record) else { continue };
+        let Ok(report) = serde_json::from_slice::<Report>(&record) else {
+            continue;
+        };
         if report.verdict != Verdict::Passed {
             continue;
         }
@@ -153,9 +183,17 @@ async fn proof_age(repository: &Repository, options: &Options, now: Timestamp) -
         if age <= options.proof_age {
             return Ok(Checked::new(SUBJECT, Verdict::Passed, figure));
         }
-        return Ok(overdue(SUBJECT, figure, &format!("older than {}: `dr-agent drill`", options.proof_age)));
+        return Ok(overdue(
+            SUBJECT,
+            figure,
+            &format!("older than {}: `dr-agent drill`", options.proof_age),
+        ));
     }
-    Ok(overdue(SUBJECT, "none".to_owned(), "no drill has passed yet: `dr-agent drill` rehearses a restore"))
+    Ok(overdue(
+        SUBJECT,
+        "none".to_owned(),
+        "no drill has passed yet: `dr-agent drill` rehearses a restore",
+    ))
 }
 
 /// Where re-hashing stopped, by source.
@@ -164,7 +202,10 @@ struct Cursor(BTreeMap<String, String>);
 
 impl Cursor {
     fn load(path: &Path) -> Self {
-        std::fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+        std::fs::read(path)
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok())
+            .unwrap_or_default()
     }
 
     /// Losing it only means to begin at the start again.
@@ -205,11 +246,16 @@ impl Walk<'_> {
     async fn run(&self, cursor: &mut Cursor, budget: &mut u64) -> Result<Checked, Error> {
         let from = cursor.0.get(&self.source.name).cloned().unwrap_or_default();
         let mut tally = Tally::default();
-        let stopped = self.pass(|shown| shown > from.as_str(), budget, &mut tally).await?;
+        let stopped = self
+            .pass(|shown| shown > from.as_str(), budget, &mut tally)
+            .await?;
         let reached = match stopped {
             Some(reached) => Some(reached),
             // The end was reached: what lies before the place where this began comes next.
-            None if !from.is_empty() => self.pass(|shown| shown <= from.as_str(), budget, &mut tally).await?,
+            None if !from.is_empty() => {
+                self.pass(|shown| shown <= from.as_str(), budget, &mut tally)
+                    .await?
+            }
             None => None,
         };
         match reached {
@@ -226,7 +272,10 @@ impl Walk<'_> {
         budget: &mut u64,
         tally: &mut Tally,
     ) -> Result<Option<String>, Error> {
-        let list = |source| Error::List { name: self.source.name.clone(), source };
+        let list = |source| Error::List {
+            name: self.source.name.clone(),
+            source,
+        };
         let mut stream = TreeStream::open(self.repository, &self.source.tree);
         let mut open: Option<Entry> = None;
         let mut last = None;
@@ -260,7 +309,12 @@ impl Walk<'_> {
     fn candidate(&self, entry: &Entry, hash: ContentHash) -> Option<Candidate> {
         let shown = entry.path.to_string();
         let path = Path::new(&self.source.root).join(&shown);
-        entry.identity.map(|identity| Candidate { path, shown, identity, hash })
+        entry.identity.map(|identity| Candidate {
+            path,
+            shown,
+            identity,
+            hash,
+        })
     }
 
     async fn compare(&self, candidate: Candidate, tally: &mut Tally) -> Result<(), Error> {
@@ -276,7 +330,10 @@ impl Walk<'_> {
                 if hash != candidate.hash {
                     let what = "its bytes are not those of the cut, though nobody wrote it: it rotted on the disk; \
                                 the snapshot holds the right ones";
-                    tally.rotten.push(Finding { subject: candidate.shown, what: what.to_owned() });
+                    tally.rotten.push(Finding {
+                        subject: candidate.shown,
+                        what: what.to_owned(),
+                    });
                 }
             }
             Err(error) => tally.rotten.push(Finding {
@@ -288,9 +345,21 @@ impl Walk<'_> {
     }
 
     fn judged(&self, tally: Tally) -> Checked {
-        let verdict = if tally.rotten.is_empty() { Verdict::Passed } else { Verdict::Failed };
-        let rest = if tally.left_out > 0 { "; the budget ended it, the next check goes on" } else { "" };
-        let figure = format!("{} unchanged files re-hashed, {}{rest}", tally.files, Size(tally.bytes));
+        let verdict = if tally.rotten.is_empty() {
+            Verdict::Passed
+        } else {
+            Verdict::Failed
+        };
+        let rest = if tally.left_out > 0 {
+            "; the budget ended it, the next check goes on"
+        } else {
+            ""
+        };
+        let figure = format!(
+            "{} unchanged files re-hashed, {}{rest}",
+            tally.files,
+            Size(tally.bytes)
+        );
         let mut checked = Checked::new(&self.source.name, verdict, figure);
         checked.findings = limited(tally.rotten.into_iter());
         checked
@@ -302,7 +371,12 @@ fn hash_if_same(path: &Path, then: Identity, mut hasher: blake3::Hasher) -> io::
     let mut file = match File::open(path) {
         Ok(file) => file,
         // Cleaned up by the application, or out of reach: nothing to compare.
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+            ) =>
+        {
             return Ok(None);
         }
         Err(error) => return Err(error),

@@ -48,14 +48,21 @@ impl Checked {
     /// Could not be asked.
     fn unasked(subject: &str, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut checked = Self::new(subject, Verdict::Inconclusive, "not asked");
-        checked.findings.push(Finding { subject: subject.to_owned(), what: chain(error) });
+        checked.findings.push(Finding {
+            subject: subject.to_owned(),
+            what: chain(error),
+        });
         checked
     }
 }
 
 /// The worst verdict; without a single answer nothing is proved.
 pub fn verdict(checked: &[Checked]) -> Verdict {
-    checked.iter().map(|checked| checked.verdict).max().unwrap_or(Verdict::Inconclusive)
+    checked
+        .iter()
+        .map(|checked| checked.verdict)
+        .max()
+        .unwrap_or(Verdict::Inconclusive)
 }
 
 /// Keeps the first findings and says how many more there are.
@@ -64,7 +71,10 @@ fn limited(findings: impl Iterator<Item = Finding>) -> Vec<Finding> {
     let more = findings.len().saturating_sub(MOST);
     if more > 0 {
         findings.truncate(MOST);
-        findings.push(Finding { subject: "and more".to_owned(), what: format!("{more} further findings") });
+        findings.push(Finding {
+            subject: "and more".to_owned(),
+            what: format!("{more} further findings"),
+        });
     }
     findings
 }

@@ -9,7 +9,10 @@ use crate::config::{ResolvedSource, Size};
 
 /// Looks at a database. Blocking.
 pub fn check(source: &ResolvedSource, cancel: &CancellationToken) -> Checked {
-    let options = CheckOptions { cancel: cancel.clone(), ..CheckOptions::default() };
+    let options = CheckOptions {
+        cancel: cancel.clone(),
+        ..CheckOptions::default()
+    };
     match quick(&source.path, &options) {
         Ok(live) => judged(&source.name, &live),
         Err(error) => Checked::unasked(&source.name, &error),
@@ -21,10 +24,17 @@ fn judged(name: &str, live: &LiveCheck) -> Checked {
     if live.tables.is_empty() {
         let mut checked = Checked::new(name, Verdict::Inconclusive, "no table");
         let what = "the folder holds no table: is it the right one, and is it mounted?".to_owned();
-        checked.findings.push(Finding { subject: name.to_owned(), what });
+        checked.findings.push(Finding {
+            subject: name.to_owned(),
+            what,
+        });
         return checked;
     }
-    let verdict = if live.is_healthy() { Verdict::Passed } else { Verdict::Failed };
+    let verdict = if live.is_healthy() {
+        Verdict::Passed
+    } else {
+        Verdict::Failed
+    };
     let mut checked = Checked::new(name, verdict, figure(live));
     checked.findings = limited(live.tables.iter().flat_map(damage));
     checked.warnings = limited(live.tables.iter().flat_map(warnings));
@@ -34,14 +44,25 @@ fn judged(name: &str, live: &LiveCheck) -> Checked {
 fn figure(live: &LiveCheck) -> String {
     let rows: u64 = live.tables.iter().filter_map(|table| table.stamp.rows).sum();
     let bytes: u64 = live.tables.iter().map(|table| table.referenced.bytes).sum();
-    let orphans: u64 = live.tables.iter().filter_map(|table| table.orphans).map(|orphans| orphans.bytes).sum();
+    let orphans: u64 = live
+        .tables
+        .iter()
+        .filter_map(|table| table.orphans)
+        .map(|orphans| orphans.bytes)
+        .sum();
     let count = live.tables.len();
     let plural = if count == 1 { "" } else { "s" };
-    format!("{count} table{plural}, {rows} rows, {} in use, {} orphaned", Size(bytes), Size(orphans))
+    format!(
+        "{count} table{plural}, {rows} rows, {} in use, {} orphaned",
+        Size(bytes),
+        Size(orphans)
+    )
 }
 
 fn damage(table: &TableCheck) -> impl Iterator<Item = Finding> + '_ {
-    let repair = table.newest_whole.map(|version| format!("; version {version} is whole: roll back to it"));
+    let repair = table
+        .newest_whole
+        .map(|version| format!("; version {version} is whole: roll back to it"));
     table.damage.iter().map(move |damage| Finding {
         subject: damage.table.clone(),
         what: format!("{damage}{}", repair.as_deref().unwrap_or_default()),
@@ -49,8 +70,8 @@ fn damage(table: &TableCheck) -> impl Iterator<Item = Finding> + '_ {
 }
 
 fn warnings(table: &TableCheck) -> impl Iterator<Item = Finding> + '_ {
-    table
-        .warnings
-        .iter()
-        .map(|warning| Finding { subject: table.stamp.name.clone(), what: warning.to_string() })
+    table.warnings.iter().map(|warning| Finding {
+        subject: table.stamp.name.clone(),
+        what: warning.to_string(),
+    })
 }

@@ -14,7 +14,8 @@ use crate::error::{Class, Doing, Failure, Outcome};
 use crate::exit::Code;
 use crate::session::Session;
 use crate::stamp::Stamp;
-use crate::ui::{Tone, watch};
+use crate::ui::Tone;
+use crate::ui::progress::watch;
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -66,13 +67,15 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
         Command::VectorDb(sources) => {
             let sources = of_kind(session, &sources.source, SourceKind::Lancedb)?;
             let cancel = session.stop.token().clone();
-            let checked = on_threads(session, sources, move |source| vector_db::check(source, &cancel)).await?;
+            let checked =
+                on_threads(session, sources, move |source| vector_db::check(source, &cancel)).await?;
             answer(session, "vector-db", &checked)
         }
         Command::AuditLog(sources) => {
             let sources = of_kind(session, &sources.source, SourceKind::AuditLog)?;
             let (cancel, known) = (session.stop.token().clone(), captured(session).await);
-            let check = move |source: &ResolvedSource| audit_log::check(source, known.get(&source.name), &cancel);
+            let check =
+                move |source: &ResolvedSource| audit_log::check(source, known.get(&source.name), &cancel);
             let checked = on_threads(session, sources, check).await?;
             answer(session, "audit-log", &checked)
         }
@@ -84,8 +87,11 @@ fn of_kind(session: &Session, names: &[String], kind: SourceKind) -> Result<Vec<
     let mut sources = session.sources(names)?;
     sources.retain(|source| source.kind == kind);
     if sources.is_empty() {
-        return Err(Failure::new(Class::NotFound, format!("no source of kind `{}` is configured", kind.as_str()))
-            .hint("`dr-agent discover DIR` finds them"));
+        return Err(Failure::new(
+            Class::NotFound,
+            format!("no source of kind `{}` is configured", kind.as_str()),
+        )
+        .hint("`dr-agent discover DIR` finds them"));
     }
     Ok(sources)
 }
@@ -120,7 +126,9 @@ async fn captured(session: &Session) -> BTreeMap<String, LogState> {
             })
             .collect(),
         Err(failure) => {
-            session.ui.warn(&format!("logs are not compared with the last snapshot: {failure}"));
+            session.ui.warn(&format!(
+                "logs are not compared with the last snapshot: {failure}"
+            ));
             BTreeMap::new()
         }
     }
@@ -148,24 +156,41 @@ fn answer(session: &Session, check: &'static str, checked: &[Checked]) -> Outcom
     let verdict = check::verdict(checked);
     let ui = &session.ui;
     if ui.is_json() {
-        ui.json(&Answer { check, verdict, checked })?;
+        ui.json(&Answer {
+            check,
+            verdict,
+            checked,
+        })?;
         return Ok(Code::from(verdict));
     }
-    let width = checked.iter().map(|checked| checked.subject.chars().count()).max().unwrap_or_default();
+    let width = checked
+        .iter()
+        .map(|checked| checked.subject.chars().count())
+        .max()
+        .unwrap_or_default();
     for checked in checked {
         let shown = format!("{:12}", checked.verdict.to_string());
         let subject = format!("{:width$}", checked.subject);
-        ui.data(&format!("{}  {subject}  {}", ui.paint(tone(checked.verdict), &shown), checked.figure))?;
+        ui.data(&format!(
+            "{}  {subject}  {}",
+            ui.paint(tone(checked.verdict), &shown),
+            checked.figure
+        ))?;
         lines(session, "", &checked.findings)?;
         lines(session, "warning: ", &checked.warnings)?;
     }
-    ui.data(&format!("{check}: {}", ui.paint(tone(verdict), &verdict.to_string())))?;
+    ui.data(&format!(
+        "{check}: {}",
+        ui.paint(tone(verdict), &verdict.to_string())
+    ))?;
     Ok(Code::from(verdict))
 }
 
 fn lines(session: &Session, mark: &str, findings: &[Finding]) -> std::io::Result<()> {
     for finding in findings {
-        session.ui.data(&format!("    {mark}{}: {}", finding.subject, finding.what))?;
+        session
+            .ui
+            .data(&format!("    {mark}{}: {}", finding.subject, finding.what))?;
     }
     Ok(())
 }

@@ -39,14 +39,19 @@ pub(super) struct Arguments {
 fn kind(text: &str) -> Result<DrillKind, String> {
     match DrillKind::from_str(text) {
         Ok(kind @ (DrillKind::Verify | DrillKind::Restore)) => Ok(kind),
-        Ok(other) => Err(format!("{other} drills can not be run by this command: choose verify or restore")),
+        Ok(other) => Err(format!(
+            "{other} drills can not be run by this command: choose verify or restore"
+        )),
         Err(error) => Err(error.to_string()),
     }
 }
 
 pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
     if !(0.0..=1.0).contains(&arguments.recall_tolerance) {
-        let message = format!("--recall-tolerance {} is no share: give 0 to 1", arguments.recall_tolerance);
+        let message = format!(
+            "--recall-tolerance {} is no share: give 0 to 1",
+            arguments.recall_tolerance
+        );
         return Err(Failure::new(Class::Usage, message));
     }
     let asked = Instant::now();
@@ -65,12 +70,22 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
             beside: probes::beside(),
             memory: probes::memory(session),
             deadline: probes::DEADLINE,
-            rules: Rules { recall_tolerance: arguments.recall_tolerance, ..Rules::default() },
+            rules: Rules {
+                recall_tolerance: arguments.recall_tolerance,
+                ..Rules::default()
+            },
         },
         asked,
     };
     let (progress, stop) = (Progress::new(), session.stop.token());
-    let work = drill::run(&repository, &session.counters, &request, &session.clock, &progress, stop);
+    let work = drill::run(
+        &repository,
+        &session.counters,
+        &request,
+        &session.clock,
+        &progress,
+        stop,
+    );
     let report = watch(&session.ui, "drill", &progress, work).await?;
     clear(session, scratch, report.verdict);
     let path = report::save(&session.state()?.reports(), &report)?;
@@ -87,15 +102,21 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
 fn clear(session: &Session, scratch: Claim, verdict: Verdict) {
     let keep = session.config.agent.scratch.keep_failed.0;
     let cleared = if verdict == Verdict::Failed && keep > Duration::ZERO {
-        let until = session.clock.now() + SignedDuration::try_from(keep).unwrap_or(SignedDuration::from_hours(24));
+        let until =
+            session.clock.now() + SignedDuration::try_from(keep).unwrap_or(SignedDuration::from_hours(24));
         scratch.keep(until).map(|path| {
-            session.ui.say(&format!("The restored copy stays in {} until {until}", path.display()));
+            session.ui.say(&format!(
+                "The restored copy stays in {} until {until}",
+                path.display()
+            ));
         })
     } else {
         scratch.remove()
     };
     if let Err(error) = cleared {
-        session.ui.warn(&format!("scratch is left behind, the next command sweeps it: {error}"));
+        session.ui.warn(&format!(
+            "scratch is left behind, the next command sweeps it: {error}"
+        ));
     }
 }
 
@@ -107,10 +128,15 @@ async fn record(session: &Session, repository: &dr_vault::Repository, report: &R
         Err(error) => return session.ui.warn(&format!("the report is no JSON: {error}")),
     };
     let stored = session.until_stopped(async {
-        repository.put_drill(&text).await.doing(|| "store the drill's record in the repository".to_owned())
+        repository
+            .put_drill(&text)
+            .await
+            .doing(|| "store the drill's record in the repository".to_owned())
     });
     if let Err(failure) = stored.await {
-        session.ui.warn(&format!("the record of this drill is not in the repository: {failure:?}"));
+        session.ui.warn(&format!(
+            "the record of this drill is not in the repository: {failure:?}"
+        ));
     }
 }
 

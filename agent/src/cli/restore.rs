@@ -30,7 +30,12 @@ pub(super) struct Arguments {
     #[arg(long = "path", value_name = "PATH")]
     paths: Vec<String>,
     /// Restore each source into a folder of its name below this one
-    #[arg(long, value_name = "DIR", required_unless_present = "in_place", conflicts_with = "in_place")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "in_place",
+        conflicts_with = "in_place"
+    )]
     to: Option<PathBuf>,
     /// Restore each source to where it came from; stop the application first
     #[arg(long)]
@@ -59,7 +64,9 @@ enum Policy {
 }
 
 pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
-    let lock = (!arguments.dry_run).then(|| session.begin("restore")).transpose()?;
+    let lock = (!arguments.dry_run)
+        .then(|| session.begin("restore"))
+        .transpose()?;
     let repository = session.repository().await?;
     let chosen = async {
         let info = repository.resolve(&arguments.snapshot).await?;
@@ -67,7 +74,11 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
         Ok::<_, dr_vault::Error>((repository.manifest(&info.id).await?, info.id))
     };
     let (manifest, id) = session
-        .until_stopped(async { chosen.await.doing(|| format!("choose snapshot {}", arguments.snapshot)) })
+        .until_stopped(async {
+            chosen
+                .await
+                .doing(|| format!("choose snapshot {}", arguments.snapshot))
+        })
         .await?;
     let selection = selection(&arguments, &manifest)?;
     let place = place(&arguments)?;
@@ -80,11 +91,15 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
         keep_right_files: !arguments.fetch_all,
         ..Options::default()
     };
-    let planned = session
-        .until_stopped(async { Ok(restore::plan(&repository, id, &manifest, selection, &place, options).await?) });
+    let planned = session.until_stopped(async {
+        Ok(restore::plan(&repository, id, &manifest, selection, &place, options).await?)
+    });
     let (plan, swept) = planned.await?;
     for left in swept {
-        session.ui.say(&format!("Swept what a restore that was killed left at {}", left.staging.display()));
+        session.ui.say(&format!(
+            "Swept what a restore that was killed left at {}",
+            left.staging.display()
+        ));
     }
     if arguments.dry_run {
         plan.check_space()?;
@@ -92,7 +107,14 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
         return Ok(Code::Done);
     }
     let (progress, spool) = (Progress::new(), session.state()?.cache());
-    let work = restore::execute(&repository, &manifest, plan, &spool, &progress, session.stop.token());
+    let work = restore::execute(
+        &repository,
+        &manifest,
+        plan,
+        &spool,
+        &progress,
+        session.stop.token(),
+    );
     let report = watch(&session.ui, "restore", &progress, work).await?;
     drop(lock);
     print_report(session, &report, &manifest)?;
@@ -100,15 +122,23 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
 }
 
 fn selection(arguments: &Arguments, manifest: &Manifest) -> Result<Selection, Failure> {
-    let selection = Selection { sources: arguments.sources.clone(), paths: Vec::new() };
+    let selection = Selection {
+        sources: arguments.sources.clone(),
+        paths: Vec::new(),
+    };
     match &arguments.table {
         Some(table) => Ok(restore::select_table(manifest, selection, table)?),
-        None => Ok(arguments.paths.iter().fold(selection, |selection, path| selection.path(path))),
+        None => Ok(arguments
+            .paths
+            .iter()
+            .fold(selection, |selection, path| selection.path(path))),
     }
 }
 
 fn place(arguments: &Arguments) -> Result<Place, Failure> {
-    let Some(to) = &arguments.to else { return Ok(Place::Original) };
+    let Some(to) = &arguments.to else {
+        return Ok(Place::Original);
+    };
     let absolute = std::path::absolute(to)
         .map_err(|error| Failure::new(Class::Usage, format!("--to {}: {error}", to.display())))?;
     Ok(Place::BySource(absolute))
@@ -119,7 +149,12 @@ fn print_plan(session: &Session, plan: &Plan) -> std::io::Result<()> {
     if ui.is_json() {
         return ui.json(plan);
     }
-    ui.data(&format!("would restore {} files, {} of snapshot {}", plan.files, Size(plan.bytes), plan.snapshot))?;
+    ui.data(&format!(
+        "would restore {} files, {} of snapshot {}",
+        plan.files,
+        Size(plan.bytes),
+        plan.snapshot
+    ))?;
     for placement in &plan.placements {
         ui.data(&format!(
             "  {}: {} files, {} to {} ({} needed, {} free)",
@@ -132,7 +167,10 @@ fn print_plan(session: &Session, plan: &Plan) -> std::io::Result<()> {
         ))?;
     }
     for warning in &plan.warnings {
-        ui.warn(&format!("{} of {} entries can not be put back, such as {}", warning.what, warning.entries, warning.example));
+        ui.warn(&format!(
+            "{} of {} entries can not be put back, such as {}",
+            warning.what, warning.entries, warning.example
+        ));
     }
     Ok(())
 }
@@ -160,7 +198,10 @@ fn print_report(session: &Session, report: &Report, manifest: &Manifest) -> std:
         }
     }
     for missing in &report.metadata_missing {
-        ui.warn(&format!("{} of {}/{} was not put back: {}", missing.what, missing.source, missing.path, missing.reason));
+        ui.warn(&format!(
+            "{} of {}/{} was not put back: {}",
+            missing.what, missing.source, missing.path, missing.reason
+        ));
     }
     Ok(())
 }

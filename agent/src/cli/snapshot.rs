@@ -70,7 +70,7 @@ fn pin_limits(session: &Session) -> PinLimits {
         max_age: pins.max_age.0,
         min_free: match pins.min_free {
             Floor::Share(percent) => FreeSpace::Percent(percent.0),
-            Floor::Size(size) => FreeSpace::Bytes(size.0),
+            Floor::Bytes(size) => FreeSpace::Bytes(size.0),
         },
     }
 }
@@ -97,7 +97,10 @@ fn print(session: &Session, outcome: &snapshot::Outcome) -> std::io::Result<()> 
         format!("cut within a window of {:.2} s", outcome.window_seconds)
     };
     let stats = &outcome.stats;
-    ui.data(&format!("snapshot {} committed in {:.1} s: {cut} at {}", outcome.id, outcome.seconds, outcome.cut))?;
+    ui.data(&format!(
+        "snapshot {} committed in {:.1} s: {cut} at {}",
+        outcome.id, outcome.seconds, outcome.cut
+    ))?;
     ui.data(&format!(
         "  {} files, {}; {} files unchanged and not read; {} new, {} uploaded in {} packs",
         stats.files,
@@ -108,7 +111,10 @@ fn print(session: &Session, outcome: &snapshot::Outcome) -> std::io::Result<()> 
         stats.packs
     ))?;
     for source in &outcome.sources {
-        ui.data(&format!("  {} ({}): {}; pins: {}", source.name, source.kind, source.figure, source.pins))?;
+        ui.data(&format!(
+            "  {} ({}): {}; pins: {}",
+            source.name, source.kind, source.figure, source.pins
+        ))?;
         for note in &source.notes {
             ui.say(&format!("    {note}"));
         }
@@ -121,17 +127,27 @@ fn print(session: &Session, outcome: &snapshot::Outcome) -> std::io::Result<()> 
         faults.iter().for_each(|fault| ui.warn(fault));
     }
     if let Some(why) = &outcome.suspect {
-        ui.warn(&ui.paint(Tone::Bad, &format!("this snapshot is SUSPECT and will not be `latest`: {why}")));
+        ui.warn(&ui.paint(
+            Tone::Bad,
+            &format!("this snapshot is SUSPECT and will not be `latest`: {why}"),
+        ));
     }
     Ok(())
 }
 
 fn describe(facts: &FactsOutcome) -> String {
     match facts {
-        FactsOutcome::Stored { tables, rows_read, queries, .. } => {
+        FactsOutcome::Stored {
+            tables,
+            rows_read,
+            queries,
+            ..
+        } => {
             format!("{tables} tables measured, {rows_read} rows read, {queries} golden queries recorded")
         }
-        FactsOutcome::Missing { reason } => format!("MISSING, drills will have nothing to compare with: {reason}"),
+        FactsOutcome::Missing { reason } => {
+            format!("MISSING, drills will have nothing to compare with: {reason}")
+        }
         FactsOutcome::NothingToMeasure => "no database to measure".to_owned(),
         FactsOutcome::NotAsked => "not measured, as asked".to_owned(),
     }

@@ -106,9 +106,18 @@ pub fn take(
             SourceKind::Lancedb => Content::Database(Box::new(database(source, staging.clone(), cancel)?)),
             SourceKind::AuditLog => Content::Log(Box::new(log(source)?)),
         };
-        held.push(Held { source: source.clone(), content });
+        held.push(Held {
+            source: source.clone(),
+            content,
+        });
     }
-    let mut cut = Cut { from, at: from, exact: false, rounds: 0, sources: held };
+    let mut cut = Cut {
+        from,
+        at: from,
+        exact: false,
+        rounds: 0,
+        sources: held,
+    };
     while cut.rounds < ROUNDS {
         cut.rounds += 1;
         cut.retake_logs()?;
@@ -142,7 +151,10 @@ impl Cut {
             let name = &held.source.name;
             match &mut held.content {
                 Content::Database(collected) => {
-                    let failed = |source| Error::Database { name: name.clone(), source };
+                    let failed = |source| Error::Database {
+                        name: name.clone(),
+                        source,
+                    };
                     let moved = collected.moved().map_err(failed)?;
                     still &= moved.is_empty();
                     if again && !moved.is_empty() {
@@ -150,8 +162,10 @@ impl Cut {
                     }
                 }
                 Content::Log(captured) => {
-                    let movement =
-                        captured.moved().map_err(|source| Error::Log { name: name.clone(), source })?;
+                    let movement = captured.moved().map_err(|source| Error::Log {
+                        name: name.clone(),
+                        source,
+                    })?;
                     still &= !movement.invalidates();
                 }
             }
@@ -172,12 +186,17 @@ fn database(
         cancel: cancel.clone(),
         ..CollectOptions::default()
     };
-    dr_lance::collect(&source.path, &options)
-        .map_err(|error| Error::Database { name: source.name.clone(), source: error })
+    dr_lance::collect(&source.path, &options).map_err(|error| Error::Database {
+        name: source.name.clone(),
+        source: error,
+    })
 }
 
 fn log(source: &ResolvedSource) -> Result<Captured, Error> {
     let mut options = LogOptions::new(&source.path);
     options.rotated.clone_from(&source.rotated);
-    dr_auditlog::capture(&options).map_err(|error| Error::Log { name: source.name.clone(), source: error })
+    dr_auditlog::capture(&options).map_err(|error| Error::Log {
+        name: source.name.clone(),
+        source: error,
+    })
 }

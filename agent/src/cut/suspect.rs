@@ -26,7 +26,10 @@ fn database(before: Option<&LanceStamp>, now: &LanceStamp) -> Option<String> {
     };
     let (had, has) = (names(before), names(now));
     if !had.is_empty() && had.is_disjoint(&has) {
-        return Some(format!("none of the {} tables of the snapshot before is there any more", had.len()));
+        return Some(format!(
+            "none of the {} tables of the snapshot before is there any more",
+            had.len()
+        ));
     }
     if has.len() * 2 < had.len() {
         return Some(format!("{} tables are left of {}", has.len(), had.len()));
@@ -42,6 +45,10 @@ fn log(now: &LogStamp) -> Option<String> {
     let continuity = &now.facts.continuity;
     continuity.is_broken().then(|| {
         let fates: Vec<String> = continuity.breaks().map(ToString::to_string).collect();
-        format!("the log does not continue the snapshot before ({}): {}", continuity.standing.name(), fates.join("; "))
+        format!(
+            "the log does not continue the snapshot before ({}): {}",
+            continuity.standing.name(),
+            fates.join("; ")
+        )
     })
 }

@@ -19,7 +19,10 @@ pub(super) fn ask(
     segments: Vec<Segment>,
     cancel: &CancellationToken,
 ) -> Result<CheckResult, dr_auditlog::Error> {
-    let options = VerifyOptions { chain: log.chain.clone(), ..VerifyOptions::default() };
+    let options = VerifyOptions {
+        chain: log.chain.clone(),
+        ..VerifyOptions::default()
+    };
     let captured = log.facts.state();
     let found = dr_auditlog::verify(segments, &options, Some(&captured), cancel)?;
     let mut findings = differences(&log.facts, &found);
@@ -32,8 +35,18 @@ pub(super) fn ask(
         subject: fate.segment.clone(),
         what: format!("the log did not continue the snapshot before: {fate}"),
     }));
-    let outcome = if findings.is_empty() { Outcome::Passed } else { Outcome::Failed };
-    Ok(CheckResult { rung: Rung::Audit, outcome, figure: figure(log, &found), findings: judge::limited(findings), seconds: 0.0 })
+    let outcome = if findings.is_empty() {
+        Outcome::Passed
+    } else {
+        Outcome::Failed
+    };
+    Ok(CheckResult {
+        rung: Rung::Audit,
+        outcome,
+        figure: figure(log, &found),
+        findings: judge::limited(findings),
+        seconds: 0.0,
+    })
 }
 
 fn figure(log: &LogStamp, found: &LogFacts) -> String {
@@ -46,7 +59,11 @@ fn figure(log: &LogStamp, found: &LogFacts) -> String {
         None => String::new(),
     };
     let standing = log.facts.continuity.standing.name();
-    format!("{} segments, {} records{chain}{disorder}; {standing}", found.segments.len(), found.records)
+    format!(
+        "{} segments, {} records{chain}{disorder}; {standing}",
+        found.segments.len(),
+        found.records
+    )
 }
 
 /// What is not as it was captured: every segment's length and hash count, not only the chain.
@@ -54,33 +71,55 @@ fn differences(captured: &LogFacts, found: &LogFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
     for segment in &captured.segments {
         let then = &segment.state;
-        let now = found.segments.iter().map(|segment| &segment.state).find(|state| state.name == then.name);
+        let now = found
+            .segments
+            .iter()
+            .map(|segment| &segment.state)
+            .find(|state| state.name == then.name);
         let what = match now {
             None => "is not there".to_owned(),
-            Some(now) if now.len != then.len => format!("has {} bytes of whole lines, {} were captured", now.len, then.len),
+            Some(now) if now.len != then.len => {
+                format!("has {} bytes of whole lines, {} were captured", now.len, then.len)
+            }
             Some(now) if now.hash != then.hash => "has other content than was captured".to_owned(),
             Some(now) if now.records != then.records => {
                 format!("has {} records, {} were captured", now.records, then.records)
             }
             Some(_) => continue,
         };
-        findings.push(Finding { subject: then.name.clone(), what });
+        findings.push(Finding {
+            subject: then.name.clone(),
+            what,
+        });
     }
     if captured.head() != found.head() {
         let head = |facts: &LogFacts| facts.head().unwrap_or("none").to_owned();
-        let what = format!("the chain ends in {}, at the cut it ended in {}", head(found), head(captured));
-        findings.push(Finding { subject: "head".to_owned(), what });
+        let what = format!(
+            "the chain ends in {}, at the cut it ended in {}",
+            head(found),
+            head(captured)
+        );
+        findings.push(Finding {
+            subject: "head".to_owned(),
+            what,
+        });
     }
     findings
 }
 
 /// [`ask`] on a thread that may block; what can not be read is told as a check.
-pub(super) async fn ask_blocking(log: LogStamp, segments: Vec<Segment>, cancel: &CancellationToken) -> CheckResult {
+pub(super) async fn ask_blocking(
+    log: LogStamp,
+    segments: Vec<Segment>,
+    cancel: &CancellationToken,
+) -> CheckResult {
     let token = cancel.clone();
     let asked = tokio::task::spawn_blocking(move || ask(&log, segments, &token)).await;
     match asked {
         Ok(Ok(check)) => check,
-        Ok(Err(dr_auditlog::Error::Cancelled)) => judge::unasked(Rung::Audit, Cause::Cancelled, "log", "cancelled"),
+        Ok(Err(dr_auditlog::Error::Cancelled)) => {
+            judge::unasked(Rung::Audit, Cause::Cancelled, "log", "cancelled")
+        }
         Ok(Err(dr_auditlog::Error::Read { segment, source, .. })) => unreadable(&segment, &source),
         Err(stopped) => judge::unasked(Rung::Audit, Cause::Internal, "log", stopped.to_string()),
     }
@@ -88,7 +127,9 @@ pub(super) async fn ask_blocking(log: LogStamp, segments: Vec<Segment>, cancel: 
 
 /// Bytes that did not come: disproved if the repository says so, else not asked.
 fn unreadable(segment: &str, error: &std::io::Error) -> CheckResult {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<dr_vault::read::Error>());
+    let inner = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<dr_vault::read::Error>());
     let what = chain(inner.map_or(error as &dyn std::error::Error, |inner| inner));
     let damaged = inner.is_some_and(dr_vault::read::Error::is_damage);
     let mut check = judge::unasked(Rung::Audit, Cause::StoreUnavailable, segment, what);

@@ -12,47 +12,51 @@ const MOST: usize = 50;
 /// One check out of all findings on its question.
 ///
 /// `seconds` is what it took, `figure` says what was measured when everything was right.
-pub fn check(rung: Rung, found: &[Found], figure: String, seconds: f64) -> CheckResult {
-    let outcome = found.iter().map(outcome).fold(Outcome::NotApplicable, Outcome::worse);
+pub(super) fn check(rung: Rung, found: &[Found], figure: String, seconds: f64) -> CheckResult {
+    let outcome = found
+        .iter()
+        .map(outcome)
+        .fold(Outcome::NotApplicable, Outcome::worse);
     let bad = |f: &&Found| matches!(f.outcome, compare::Outcome::Disproved | compare::Outcome::Unknown);
     let findings = limited(found.iter().filter(bad).map(finding).collect());
-    CheckResult { rung, outcome, figure, findings, seconds }
+    CheckResult {
+        rung,
+        outcome,
+        figure,
+        findings,
+        seconds,
+    }
 }
 
 /// A check that could not be asked at all.
-pub fn unasked(rung: Rung, cause: Cause, subject: &str, why: impl Into<String>) -> CheckResult {
+pub(super) fn unasked(rung: Rung, cause: Cause, subject: &str, why: impl Into<String>) -> CheckResult {
     CheckResult {
         rung,
         outcome: Outcome::Inconclusive(cause),
         figure: "not asked".to_owned(),
-        findings: vec![Finding { subject: subject.to_owned(), what: why.into() }],
-        seconds: 0.0,
-    }
-}
-
-/// A check with nothing to ask.
-pub fn not_applicable(rung: Rung, why: &str) -> CheckResult {
-    CheckResult {
-        rung,
-        outcome: Outcome::NotApplicable,
-        figure: why.to_owned(),
-        findings: Vec::new(),
+        findings: vec![Finding {
+            subject: subject.to_owned(),
+            what: why.into(),
+        }],
         seconds: 0.0,
     }
 }
 
 /// Keeps the first findings and says how many more there are.
-pub fn limited(mut findings: Vec<Finding>) -> Vec<Finding> {
+pub(super) fn limited(mut findings: Vec<Finding>) -> Vec<Finding> {
     let more = findings.len().saturating_sub(MOST);
     if more > 0 {
         findings.truncate(MOST);
-        findings.push(Finding { subject: "and more".to_owned(), what: format!("{more} further findings") });
+        findings.push(Finding {
+            subject: "and more".to_owned(),
+            what: format!("{more} further findings"),
+        });
     }
     findings
 }
 
 /// What a fault means where the question could not be asked.
-pub fn cause(kind: Option<FaultKind>) -> Cause {
+pub(super) fn cause(kind: Option<FaultKind>) -> Cause {
     match kind {
         Some(FaultKind::TooNew) => Cause::FormatTooNew,
         Some(FaultKind::Limit) => Cause::MemoryLimit,
@@ -79,16 +83,22 @@ fn finding(found: &Found) -> Finding {
         subject.push_str(": ");
         subject.push_str(part);
     }
-    Finding { subject, what: found.message.clone() }
+    Finding {
+        subject,
+        what: found.message.clone(),
+    }
 }
 
 /// `3 tables, 15204 rows` and the like: how many of each outcome, by table.
-pub fn tally(found: &[Found]) -> String {
+pub(super) fn tally(found: &[Found]) -> String {
     let mut tables: BTreeMap<&str, compare::Outcome> = BTreeMap::new();
     for f in found {
         let worst = tables.entry(&f.table).or_insert(f.outcome);
         *worst = f.outcome.max(*worst);
     }
-    let good = tables.values().filter(|o| **o <= compare::Outcome::NotApplicable).count();
+    let good = tables
+        .values()
+        .filter(|o| **o <= compare::Outcome::NotApplicable)
+        .count();
     format!("{good} of {} tables", tables.len())
 }

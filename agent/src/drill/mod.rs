@@ -141,7 +141,10 @@ struct Transfers {
 impl Transfers {
     fn of(counters: &Counters) -> Self {
         let requests = counters.snapshot().iter().map(|(_, _, count)| count).sum();
-        Self { requests, fetched: counters.received() }
+        Self {
+            requests,
+            fetched: counters.received(),
+        }
     }
 }
 
@@ -188,7 +191,11 @@ impl<'a> Drill<'a> {
                 binding: String::new(),
                 time_to_usable: None,
                 time_to_proven: 0.0,
-                rpo: Rpo { at_loss: None, worst_gap: None, snapshots: 0 },
+                rpo: Rpo {
+                    at_loss: None,
+                    worst_gap: None,
+                    snapshots: 0,
+                },
                 bytes: Bytes::default(),
                 phases: Vec::new(),
                 sources: Vec::new(),
@@ -213,19 +220,31 @@ impl<'a> Drill<'a> {
     }
 
     async fn rpo(&self) -> Result<Rpo, Error> {
-        let mut cuts: Vec<_> = self.repository.snapshots().await?.iter().map(|snapshot| snapshot.time).collect();
+        let mut cuts: Vec<_> = self
+            .repository
+            .snapshots()
+            .await?
+            .iter()
+            .map(|snapshot| snapshot.time)
+            .collect();
         cuts.sort();
         let seconds = |from: jiff::Timestamp, to: jiff::Timestamp| to.duration_since(from).as_secs_f64();
         Ok(Rpo {
             at_loss: Some(seconds(self.manifest.created, self.report.started).max(0.0)),
-            worst_gap: cuts.windows(2).map(|pair| seconds(pair[0], pair[1])).reduce(f64::max),
+            worst_gap: cuts
+                .windows(2)
+                .map(|pair| seconds(pair[0], pair[1]))
+                .reduce(f64::max),
             snapshots: cuts.len(),
         })
     }
 
     /// Notes how long a step took.
     fn phase(&mut self, name: &str, since: Instant) {
-        self.report.phases.push(Phase { name: name.to_owned(), seconds: since.elapsed().as_secs_f64() });
+        self.report.phases.push(Phase {
+            name: name.to_owned(),
+            seconds: since.elapsed().as_secs_f64(),
+        });
     }
 
     fn finish(mut self, clock: &SharedClock) -> Report {
@@ -240,7 +259,10 @@ impl<'a> Drill<'a> {
         report.bytes.requests = now.requests - self.before.requests;
         report.finished = clock.now();
         report.time_to_proven = self.request.asked.elapsed().as_secs_f64();
-        report.notes.extend(self.facts_error.map(|why| format!("the facts of this snapshot could not be read: {why}")));
+        report.notes.extend(
+            self.facts_error
+                .map(|why| format!("the facts of this snapshot could not be read: {why}")),
+        );
         report.notes.push(LEFT_OUT.to_owned());
         report.binding = binding(&report, self.request);
         report.settle();
@@ -266,9 +288,9 @@ async fn freshness(repository: &Repository) -> Result<Freshness, Error> {
     Ok(match repository.freshness().await? {
         dr_vault::Freshness::Fresh => Freshness::Fresh,
         dr_vault::Freshness::Unknown => Freshness::Unknown,
-        dr_vault::Freshness::RolledBack { expected, .. } => {
-            Freshness::RolledBack { expected: expected.to_string() }
-        }
+        dr_vault::Freshness::RolledBack { expected, .. } => Freshness::RolledBack {
+            expected: expected.to_string(),
+        },
     })
 }
 
@@ -280,7 +302,12 @@ impl Source {
             Some(Stamp::AuditLog(_)) => Vec::new(),
             None => vec!["its stamp was written by another version and can not be read".to_owned()],
         };
-        Self { record, stamp, checks: Vec::new(), notes }
+        Self {
+            record,
+            stamp,
+            checks: Vec::new(),
+            notes,
+        }
     }
 
     fn database(&self) -> Option<&LanceStamp> {
@@ -294,11 +321,12 @@ impl Source {
         let pins = match &self.stamp {
             Some(Stamp::Lancedb(lance)) => {
                 let held = lance.pins.file_systems.iter().flat_map(|pins| &pins.held);
-                held.map(|(method, figure)| (method.to_string(), figure.files)).collect()
+                held.map(|(method, figure)| (method.to_string(), figure.files))
+                    .collect()
             }
-            Some(Stamp::AuditLog(log)) => {
-                [("descriptor".to_owned(), log.facts.segments.len() as u64)].into_iter().collect()
-            }
+            Some(Stamp::AuditLog(log)) => [("descriptor".to_owned(), log.facts.segments.len() as u64)]
+                .into_iter()
+                .collect(),
             None => std::collections::BTreeMap::new(),
         };
         SourceReport {
@@ -307,7 +335,11 @@ impl Source {
             root: self.record.root,
             files: self.record.files,
             bytes: self.record.bytes,
-            capture: Some(Capture { exact: true, window: 0.0, pins }),
+            capture: Some(Capture {
+                exact: true,
+                window: 0.0,
+                pins,
+            }),
             verdict: Verdict::Inconclusive,
             proof: ProofLevel::None,
             checks: self.checks,

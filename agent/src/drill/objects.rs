@@ -31,20 +31,43 @@ impl Drill<'_> {
             return self.everywhere(&restored.bytes_check());
         }
         let since = Instant::now();
-        let options = BytesOptions { budget: self.request.bytes_budget, already: self.reader.coverage().clone() };
+        let options = BytesOptions {
+            budget: self.request.bytes_budget,
+            already: self.reader.coverage().clone(),
+        };
         let (repository, manifest) = (self.repository, &self.manifest);
-        let report =
-            check::snapshot_bytes(repository, &self.id, manifest, &options, self.progress, self.cancel).await;
+        let report = check::snapshot_bytes(
+            repository,
+            &self.id,
+            manifest,
+            &options,
+            self.progress,
+            self.cancel,
+        )
+        .await;
         let seconds = since.elapsed().as_secs_f64();
         match report {
             Ok(report) => {
                 self.report.bytes.verified += report.bytes_read;
-                let figure = format!("{} chunks, {} opened and hashed", report.chunks, BinaryBytes(report.bytes));
+                let figure = format!(
+                    "{} chunks, {} opened and hashed",
+                    report.chunks,
+                    BinaryBytes(report.bytes)
+                );
                 let cut_short = (!report.complete && report.packs_left > 0).then(|| {
                     let percent = report.verified_ratio * 100.0;
-                    format!("the budget leaves {} packs for other drills: {percent:.1} % verified in 30 days", report.packs_left)
+                    format!(
+                        "the budget leaves {} packs for other drills: {percent:.1} % verified in 30 days",
+                        report.packs_left
+                    )
                 });
-                self.spread(Rung::Bytes, &report.findings, &figure, cut_short.as_deref(), seconds);
+                self.spread(
+                    Rung::Bytes,
+                    &report.findings,
+                    &figure,
+                    cut_short.as_deref(),
+                    seconds,
+                );
             }
             Err(error) => self.everywhere(&unasked(Rung::Bytes, &error, seconds)),
         }
@@ -66,7 +89,10 @@ impl Drill<'_> {
             let mut findings = Vec::new();
             if let Some(why) = cut_short {
                 outcome = Outcome::Inconclusive(Cause::Budget);
-                findings.push(Finding { subject: "budget".to_owned(), what: why.to_owned() });
+                findings.push(Finding {
+                    subject: "budget".to_owned(),
+                    what: why.to_owned(),
+                });
             }
             for finding in found.iter().filter(|finding| finding.hits(name)) {
                 outcome = outcome.worse(match finding.severity {
@@ -74,15 +100,26 @@ impl Drill<'_> {
                     Severity::Unavailable => Outcome::Inconclusive(Cause::StoreUnavailable),
                     Severity::Warning | Severity::Note => Outcome::Passed,
                 });
-                findings.push(Finding { subject: finding.object.to_string(), what: finding.describe(name) });
+                findings.push(Finding {
+                    subject: finding.object.to_string(),
+                    what: finding.describe(name),
+                });
             }
             let findings = judge::limited(findings);
-            source.checks.push(CheckResult { rung, outcome, figure: figure.to_owned(), findings, seconds });
+            source.checks.push(CheckResult {
+                rung,
+                outcome,
+                figure: figure.to_owned(),
+                findings,
+                seconds,
+            });
         }
     }
 
     fn everywhere(&mut self, check: &CheckResult) {
-        self.sources.iter_mut().for_each(|source| source.checks.push(check.clone()));
+        self.sources
+            .iter_mut()
+            .for_each(|source| source.checks.push(check.clone()));
     }
 }
 
@@ -94,7 +131,18 @@ fn unasked(rung: Rung, error: &dr_vault::Error, seconds: f64) -> CheckResult {
     } else {
         Outcome::Inconclusive(Cause::StoreUnavailable)
     };
-    let subject = error.object().map_or_else(|| "repository".to_owned(), ToString::to_string);
-    let findings = vec![Finding { subject, what: chain(error) }];
-    CheckResult { rung, outcome, figure: "not asked".to_owned(), findings, seconds }
+    let subject = error
+        .object()
+        .map_or_else(|| "repository".to_owned(), ToString::to_string);
+    let findings = vec![Finding {
+        subject,
+        what: chain(error),
+    }];
+    CheckResult {
+        rung,
+        outcome,
+        figure: "not asked".to_owned(),
+        findings,
+        seconds,
+    }
 }

@@ -44,7 +44,9 @@ impl Drill<'_> {
             }
             Err(error) => {
                 let check = failed(&error);
-                self.sources.iter_mut().for_each(|source| source.checks.push(check.clone()));
+                self.sources
+                    .iter_mut()
+                    .for_each(|source| source.checks.push(check.clone()));
                 None
             }
         }
@@ -54,15 +56,24 @@ impl Drill<'_> {
         let place = Place::BySource(self.request.scratch.join("restored"));
         let options = restore::Options::default();
         let (repository, manifest) = (self.repository, &self.manifest);
-        let (plan, _) = crate::restore::plan(repository, self.id, manifest, Selection::whole(), &place, options).await?;
-        let targets = plan.placements.iter().map(|placement| (placement.source.clone(), placement.target.clone()));
+        let (plan, _) =
+            crate::restore::plan(repository, self.id, manifest, Selection::whole(), &place, options).await?;
+        let targets = plan
+            .placements
+            .iter()
+            .map(|placement| (placement.source.clone(), placement.target.clone()));
         let targets = targets.collect();
         let spool = &self.request.spool;
         let report =
             crate::restore::execute(repository, manifest, plan, spool, self.progress, self.cancel).await?;
         self.report.bytes.verified += report.bytes;
         self.report.notes.extend(metadata_note(&report));
-        Ok(Restored { targets, files: report.files, bytes: report.bytes, seconds: since.elapsed().as_secs_f64() })
+        Ok(Restored {
+            targets,
+            files: report.files,
+            bytes: report.bytes,
+            seconds: since.elapsed().as_secs_f64(),
+        })
     }
 
     /// Whether every database opens where it was restored.
@@ -70,15 +81,26 @@ impl Drill<'_> {
         for source in &self.sources {
             let Some(lance) = source.database() else { continue };
             let options = &self.request.probe;
-            let program =
-                probe::find(options.probes.as_deref(), options.beside.as_deref(), lance.newest_writer());
+            let program = probe::find(
+                options.probes.as_deref(),
+                options.beside.as_deref(),
+                lance.newest_writer(),
+            );
             let (Some(program), Some(path)) = (program, restored.targets.get(&source.record.name)) else {
                 return false;
             };
             let job = Job::open(Location::Directory { path: path.clone() });
-            let run = host::Options { deadline: options.deadline, ..host::Options::new(program) };
+            let run = host::Options {
+                deadline: options.deadline,
+                ..host::Options::new(program)
+            };
             let outcome = host::run(&run, &job, None, |_| {}, self.cancel).await;
-            let open = |path: &str| outcome.facts.table(path).is_some_and(|table| table.version.is_some());
+            let open = |path: &str| {
+                outcome
+                    .facts
+                    .table(path)
+                    .is_some_and(|table| table.version.is_some())
+            };
             if outcome.ended.fault().is_some() || !lance.tables.iter().all(|table| open(&table.path)) {
                 return false;
             }
@@ -95,7 +117,9 @@ impl Drill<'_> {
             let begun = Instant::now();
             let name = &source.record.name;
             let check = match (restored.targets.get(name), &source.stamp) {
-                (None, _) => judge::unasked(Rung::Restore, Cause::Internal, name, "nothing of it was restored"),
+                (None, _) => {
+                    judge::unasked(Rung::Restore, Cause::Internal, name, "nothing of it was restored")
+                }
                 (Some(path), Some(Stamp::Lancedb(_))) => self.restored_database(index, path, restored).await,
                 (Some(path), Some(Stamp::AuditLog(log))) => self.restored_log(log, path, restored).await,
                 (Some(_), None) => restored_only(restored),
@@ -103,19 +127,26 @@ impl Drill<'_> {
             let seconds = begun.elapsed().as_secs_f64();
             self.sources[index].checks.push(CheckResult { seconds, ..check });
         }
-        self.phase("tables, content, queries, audit and write test of the restored copy", since);
+        self.phase(
+            "tables, content, queries, audit and write test of the restored copy",
+            since,
+        );
     }
 
     async fn restored_database(&self, index: usize, path: &Path, restored: &Restored) -> CheckResult {
         let source = &self.sources[index];
-        let Some(lance) = source.database() else { return restored_only(restored) };
+        let Some(lance) = source.database() else {
+            return restored_only(restored);
+        };
         let asked = Asked {
             lance,
             recorded: self.facts.databases.get(&source.record.name),
             key: row_key(self.repository),
             write_test: true,
         };
-        let location = Location::Directory { path: path.to_owned() };
+        let location = Location::Directory {
+            path: path.to_owned(),
+        };
         let answers = tables::ask(location, None, asked, &self.request.probe, self.cancel).await;
         let asked: Vec<CheckResult> = answers.checks.into_iter().chain(answers.write_test).collect();
         combined(&asked, restored)
@@ -138,13 +169,22 @@ impl Drill<'_> {
 
 /// All that was asked of a restored source as one check.
 fn combined(asked: &[CheckResult], restored: &Restored) -> CheckResult {
-    let outcome = asked.iter().map(|check| check.outcome).fold(Outcome::Passed, Outcome::worse);
-    let findings = asked.iter().flat_map(|check| &check.findings).map(|finding| Finding {
-        subject: finding.subject.clone(),
-        what: format!("restored copy: {}", finding.what),
-    });
-    let figures: Vec<&str> =
-        asked.iter().map(|check| check.figure.as_str()).filter(|figure| !figure.is_empty()).collect();
+    let outcome = asked
+        .iter()
+        .map(|check| check.outcome)
+        .fold(Outcome::Passed, Outcome::worse);
+    let findings = asked
+        .iter()
+        .flat_map(|check| &check.findings)
+        .map(|finding| Finding {
+            subject: finding.subject.clone(),
+            what: format!("restored copy: {}", finding.what),
+        });
+    let figures: Vec<&str> = asked
+        .iter()
+        .map(|check| check.figure.as_str())
+        .filter(|figure| !figure.is_empty())
+        .collect();
     CheckResult {
         rung: Rung::Restore,
         outcome,
@@ -170,7 +210,10 @@ impl Restored {
         CheckResult {
             rung: Rung::Bytes,
             outcome: Outcome::Passed,
-            figure: format!("{} restored, every chunk and file hash right", indicatif::BinaryBytes(self.bytes)),
+            figure: format!(
+                "{} restored, every chunk and file hash right",
+                indicatif::BinaryBytes(self.bytes)
+            ),
             findings: Vec::new(),
             seconds: self.seconds,
         }
@@ -182,9 +225,9 @@ fn failed(error: &Error) -> CheckResult {
         Error::Vault(error) if error.is_damage() => Outcome::Failed,
         Error::Vault(error) if error.is_no_space() => Outcome::Inconclusive(Cause::NoSpace),
         Error::Vault(error) if error.is_cancelled() => Outcome::Inconclusive(Cause::Cancelled),
-        Error::Vault(restore::Error::Fetch { .. } | restore::Error::List { .. } | restore::Error::Repository { .. }) => {
-            Outcome::Inconclusive(Cause::StoreUnavailable)
-        }
+        Error::Vault(
+            restore::Error::Fetch { .. } | restore::Error::List { .. } | restore::Error::Repository { .. },
+        ) => Outcome::Inconclusive(Cause::StoreUnavailable),
         Error::Vault(_) | Error::Stopped(_) | Error::NoTable { .. } => Outcome::Inconclusive(Cause::Internal),
         Error::Patch { .. } => Outcome::Failed,
     };
@@ -192,7 +235,10 @@ fn failed(error: &Error) -> CheckResult {
         rung: Rung::Restore,
         outcome,
         figure: "not restored".to_owned(),
-        findings: vec![Finding { subject: "restore".to_owned(), what: chain(error) }],
+        findings: vec![Finding {
+            subject: "restore".to_owned(),
+            what: chain(error),
+        }],
         seconds: 0.0,
     }
 }

@@ -46,7 +46,9 @@ impl Drill<'_> {
             key: row_key(self.repository),
             write_test: false,
         };
-        let location = Location::Tree { origin: Some(lance.canonical_root.clone()) };
+        let location = Location::Tree {
+            origin: Some(lance.canonical_root.clone()),
+        };
         let answers = tables::ask(location, Some(tree), asked, &self.request.probe, self.cancel).await;
         self.report.probe = self.report.probe.take().or(answers.probe);
         self.report.bytes.verified += answers.served;
@@ -60,7 +62,9 @@ impl Drill<'_> {
         let since = Instant::now();
         for index in 0..self.sources.len() {
             let source = &self.sources[index];
-            let Some(Stamp::AuditLog(log)) = source.stamp.clone() else { continue };
+            let Some(Stamp::AuditLog(log)) = source.stamp.clone() else {
+                continue;
+            };
             let begun = Instant::now();
             let check = match self.reader.source(&source.record.name).await {
                 Ok(opened) => self.log(*log, opened).await,
@@ -98,9 +102,16 @@ pub(super) fn unread(rung: Rung, error: &read::Error) -> CheckResult {
     let damaged = error.is_damage();
     CheckResult {
         rung,
-        outcome: if damaged { Outcome::Failed } else { Outcome::Inconclusive(Cause::StoreUnavailable) },
+        outcome: if damaged {
+            Outcome::Failed
+        } else {
+            Outcome::Inconclusive(Cause::StoreUnavailable)
+        },
         figure: "not read".to_owned(),
-        findings: vec![Finding { subject: "file list".to_owned(), what: chain(error) }],
+        findings: vec![Finding {
+            subject: "file list".to_owned(),
+            what: chain(error),
+        }],
         seconds: 0.0,
     }
 }

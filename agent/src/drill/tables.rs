@@ -52,8 +52,6 @@ pub(super) struct Answers {
     pub(super) write_test: Option<CheckResult>,
     /// The probe's version.
     pub(super) probe: Option<String>,
-    /// Seconds until the slowest table had given its first row; `None` if one did not.
-    pub(super) usable: Option<f64>,
     /// What a version of Lance could not support.
     pub(super) notes: Vec<String>,
     /// Bytes that the probe was served.
@@ -73,10 +71,18 @@ pub(super) async fn ask(
         return no_probe(writer);
     };
     let job = job(location, &question, options);
-    let run = host::Options { deadline: options.deadline, ..host::Options::new(program) };
+    let run = host::Options {
+        deadline: options.deadline,
+        ..host::Options::new(program)
+    };
     let started = tokio::time::Instant::now();
     let outcome = host::run(&run, &job, tree, |_| {}, cancel).await;
-    judged(&question, &outcome, options.rules, started.elapsed().as_secs_f64())
+    judged(
+        &question,
+        &outcome,
+        options.rules,
+        started.elapsed().as_secs_f64(),
+    )
 }
 
 fn job(location: Location, question: &Asked<'_>, options: &ProbeOptions) -> Job {
@@ -84,7 +90,10 @@ fn job(location: Location, question: &Asked<'_>, options: &ProbeOptions) -> Job 
         validate: true,
         prewarm: true,
         // Known digests are for snapshots: a drill reads everything.
-        content: Some(ContentJob { key: question.key, known: Vec::new() }),
+        content: Some(ContentJob {
+            key: question.key,
+            known: Vec::new(),
+        }),
         queries: question.recorded.map(Facts::replay),
         write_test: question.write_test,
         limits: Limits {
@@ -103,10 +112,13 @@ fn no_probe(writer: Option<&str>) -> Answers {
     };
     let unasked = |rung| judge::unasked(rung, Cause::NoProbe, "dr-probe", why.clone());
     Answers {
-        checks: vec![unasked(Rung::Tables), unasked(Rung::Content), unasked(Rung::Queries)],
+        checks: vec![
+            unasked(Rung::Tables),
+            unasked(Rung::Content),
+            unasked(Rung::Queries),
+        ],
         write_test: Some(unasked(Rung::Restore)),
         probe: None,
-        usable: None,
         notes: Vec::new(),
         served: 0,
     }
@@ -118,16 +130,32 @@ fn judged(question: &Asked<'_>, outcome: &ProbeOutcome, rules: Rules, seconds: f
     tables.extend(compare::tables(&stamped(question.lance), &measured.tables));
     let rows: u64 = measured.tables.iter().filter_map(|table| table.rows).sum();
     let figure = format!("{} opened, {rows} rows, validated", judge::tally(&tables));
-    let mut checks = vec![timed_out(judge::check(Rung::Tables, &tables, figure, seconds), outcome)];
+    let mut checks = vec![timed_out(
+        judge::check(Rung::Tables, &tables, figure, seconds),
+        outcome,
+    )];
     match question.recorded {
         Some(recorded) => {
             let content = compare::content(recorded, &measured.tables);
-            let scanned: u64 =
-                measured.tables.iter().filter_map(|t| t.content.as_ref()).map(|c| c.rows_read).sum();
-            let figure = format!("{scanned} rows scanned, digests of {} as recorded", judge::tally(&content));
-            checks.push(timed_out(judge::check(Rung::Content, &content, figure, 0.0), outcome));
+            let scanned: u64 = measured
+                .tables
+                .iter()
+                .filter_map(|t| t.content.as_ref())
+                .map(|c| c.rows_read)
+                .sum();
+            let figure = format!(
+                "{scanned} rows scanned, digests of {} as recorded",
+                judge::tally(&content)
+            );
+            checks.push(timed_out(
+                judge::check(Rung::Content, &content, figure, 0.0),
+                outcome,
+            ));
             let queries = compare::queries(recorded, measured, rules);
-            checks.push(timed_out(judge::check(Rung::Queries, &queries, asked(measured, &queries), 0.0), outcome));
+            checks.push(timed_out(
+                judge::check(Rung::Queries, &queries, asked(measured, &queries), 0.0),
+                outcome,
+            ));
         }
         None => {
             let why = "no facts were recorded with this snapshot: nothing to compare with";
@@ -143,10 +171,17 @@ fn judged(question: &Asked<'_>, outcome: &ProbeOutcome, rules: Rules, seconds: f
     Answers {
         checks,
         write_test,
-        probe: (!measured.probe.probe.is_empty())
-            .then(|| format!("{} (lancedb {}, lance {})", measured.probe.probe, measured.probe.lancedb, measured.probe.lance)),
-        usable: usable(question.lance, outcome),
-        notes: measured.tables.iter().flat_map(|t| t.notes.iter().map(move |n| format!("{}: {n}", t.path))).collect(),
+        probe: (!measured.probe.probe.is_empty()).then(|| {
+            format!(
+                "{} (lancedb {}, lance {})",
+                measured.probe.probe, measured.probe.lancedb, measured.probe.lance
+            )
+        }),
+        notes: measured
+            .tables
+            .iter()
+            .flat_map(|t| t.notes.iter().map(move |n| format!("{}: {n}", t.path)))
+            .collect(),
         served: outcome.served.bytes,
     }
 }
@@ -158,25 +193,49 @@ fn serving(outcome: &ProbeOutcome) -> Vec<Found> {
         table: table.to_owned(),
         subject: None,
         file: None,
-        outcome: if kind.disproves() { compare::Outcome::Disproved } else { compare::Outcome::Unknown },
+        outcome: if kind.disproves() {
+            compare::Outcome::Disproved
+        } else {
+            compare::Outcome::Unknown
+        },
         fault: Some(kind),
         message,
     };
-    let ended = outcome.ended.fault().map(|(kind, message)| found("probe", kind, message));
-    let damaged = outcome.served.damaged.iter().map(|(path, why)| found(path, FaultKind::Damaged, why.clone()));
-    let away = outcome.served.unavailable.iter().map(|(path, why)| found(path, FaultKind::Unavailable, why.clone()));
+    let ended = outcome
+        .ended
+        .fault()
+        .map(|(kind, message)| found("probe", kind, message));
+    let damaged = outcome
+        .served
+        .damaged
+        .iter()
+        .map(|(path, why)| found(path, FaultKind::Damaged, why.clone()));
+    let away = outcome
+        .served
+        .unavailable
+        .iter()
+        .map(|(path, why)| found(path, FaultKind::Unavailable, why.clone()));
     ended.into_iter().chain(damaged).chain(away).collect()
 }
 
 fn stamped(lance: &LanceStamp) -> Vec<Stamped> {
     let known = lance.tables.iter().filter(|table| table.version > 0);
-    known.map(|table| Stamped { path: table.path.clone(), version: table.version, rows: table.rows }).collect()
+    known
+        .map(|table| Stamped {
+            path: table.path.clone(),
+            version: table.version,
+            rows: table.rows,
+        })
+        .collect()
 }
 
 fn asked(measured: &Facts, found: &[Found]) -> String {
     let queries: usize = measured.tables.iter().map(|table| table.golden.len()).sum();
     let indices: usize = measured.tables.iter().map(|table| table.indices.len()).sum();
-    let right = found.iter().filter(|f| f.outcome == compare::Outcome::Proved).count();
+    let right = found
+        .iter()
+        .filter(|f| f.outcome == compare::Outcome::Proved)
+        .count();
     format!("{queries} golden queries, {indices} indices read whole; {right} answers as recorded")
 }
 
@@ -190,11 +249,4 @@ fn timed_out(mut check: CheckResult, outcome: &ProbeOutcome) -> CheckResult {
         }
     }
     check
-}
-
-fn usable(lance: &LanceStamp, outcome: &ProbeOutcome) -> Option<f64> {
-    let opened = |path: &str| outcome.facts.table(path).filter(|table| table.version.is_some());
-    let slowest = lance.tables.iter().map(|table| opened(&table.path).map(|t| t.usable_millis));
-    let millis = slowest.collect::<Option<Vec<u64>>>()?.into_iter().max().unwrap_or(0);
-    Some(Duration::from_millis(millis).as_secs_f64())
 }

@@ -14,7 +14,9 @@ const PROGRAM: &str = "dr-probe";
 pub fn find(probes: Option<&Path>, beside: Option<&Path>, writer: Option<&str>) -> Option<PathBuf> {
     match probes {
         Some(folder) => versioned(folder, writer.and_then(parse)),
-        None => beside.map(|folder| folder.join(PROGRAM)).filter(|program| program.is_file()),
+        None => beside
+            .map(|folder| folder.join(PROGRAM))
+            .filter(|program| program.is_file()),
     }
 }
 
@@ -23,7 +25,11 @@ type Version = (u64, u64, u64);
 fn parse(text: &str) -> Option<Version> {
     let plain = text.split(['-', '+']).next()?;
     let mut parts = plain.split('.').map(|part| part.parse::<u64>().ok());
-    Some((parts.next()??, parts.next().unwrap_or(Some(0))?, parts.next().unwrap_or(Some(0))?))
+    Some((
+        parts.next()??,
+        parts.next().unwrap_or(Some(0))?,
+        parts.next().unwrap_or(Some(0))?,
+    ))
 }
 
 fn versioned(folder: &Path, writer: Option<Version>) -> Option<PathBuf> {
@@ -67,6 +73,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(find(None, Some(folder.path()), None), None);
         std::fs::write(folder.path().join(PROGRAM), "").unwrap();
-        assert_eq!(find(None, Some(folder.path()), Some("99.0.0")), Some(folder.path().join(PROGRAM)));
+        assert_eq!(
+            find(None, Some(folder.path()), Some("99.0.0")),
+            Some(folder.path().join(PROGRAM))
+        );
     }
 }

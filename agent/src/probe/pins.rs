@@ -19,8 +19,14 @@ pub struct PinnedTree {
 impl PinnedTree {
     /// A tree of everything that was pinned; it holds the pins as long as it lives.
     pub fn new(entries: &[Arc<PinnedEntry>]) -> Self {
-        let files = entries.iter().filter(|entry| matches!(entry.kind, dr_lance::EntryKind::File { .. }));
-        Self { files: files.map(|entry| (entry.path.clone(), Arc::clone(entry))).collect() }
+        let files = entries
+            .iter()
+            .filter(|entry| matches!(entry.kind, dr_lance::EntryKind::File { .. }));
+        Self {
+            files: files
+                .map(|entry| (entry.path.clone(), Arc::clone(entry)))
+                .collect(),
+        }
     }
 }
 
@@ -32,7 +38,10 @@ fn etag(entry: &PinnedEntry) -> String {
 #[async_trait]
 impl FileTree for PinnedTree {
     async fn stat(&self, path: &str) -> Result<Option<FileStat>, TreeError> {
-        Ok(self.files.get(path).map(|entry| FileStat { len: entry.len(), etag: etag(entry) }))
+        Ok(self.files.get(path).map(|entry| FileStat {
+            len: entry.len(),
+            etag: etag(entry),
+        }))
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, TreeError> {
@@ -54,9 +63,9 @@ impl FileTree for PinnedTree {
         let entry = Arc::clone(self.files.get(path).ok_or(TreeError::NotFound)?);
         match tokio::task::spawn_blocking(move || read(&entry, range)).await {
             Ok(Ok(bytes)) => Ok(bytes),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Err(TreeError::Damaged("the file is shorter than it was at the cut".to_owned()))
-            }
+            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(TreeError::Damaged(
+                "the file is shorter than it was at the cut".to_owned(),
+            )),
             Ok(Err(error)) => Err(TreeError::Unavailable(error.to_string())),
             Err(stopped) => Err(TreeError::Unavailable(stopped.to_string())),
         }

@@ -27,7 +27,9 @@ impl SnapshotTree {
 
     async fn file(&self, path: &str) -> Result<Option<Node>, TreeError> {
         // A name that can not be part of a tree is not in it.
-        let Ok(path) = TreePath::new(path) else { return Ok(None) };
+        let Ok(path) = TreePath::new(path) else {
+            return Ok(None);
+        };
         let node = self.source.lookup(&path).await.map_err(tree_error)?;
         Ok(node.filter(|node| node.entry.file_len().is_some()))
     }
@@ -36,7 +38,10 @@ impl SnapshotTree {
 #[async_trait]
 impl FileTree for SnapshotTree {
     async fn stat(&self, path: &str) -> Result<Option<FileStat>, TreeError> {
-        Ok(self.file(path).await?.map(|node| FileStat { len: len(&node), etag: etag(&node) }))
+        Ok(self.file(path).await?.map(|node| FileStat {
+            len: len(&node),
+            etag: etag(&node),
+        }))
     }
 
     /// The vault's order is by component, the probe's by byte: every entry below the prefix is looked at, and only
@@ -57,7 +62,9 @@ impl FileTree for SnapshotTree {
             let last = nodes.len() < STEP;
             for node in nodes.into_iter().filter(|node| node.entry.file_len().is_some()) {
                 // Lance's names are UTF-8; a file whose name is not can not be asked for over the socket.
-                let Ok(path) = std::str::from_utf8(node.entry.path.as_bytes()) else { continue };
+                let Ok(path) = std::str::from_utf8(node.entry.path.as_bytes()) else {
+                    continue;
+                };
                 if path.starts_with(prefix) && after.is_none_or(|after| path > after) {
                     kept.insert(path.to_owned(), node);
                 }
@@ -69,7 +76,14 @@ impl FileTree for SnapshotTree {
                 break;
             }
         }
-        Ok(kept.into_iter().map(|(path, node)| Listed { len: len(&node), etag: etag(&node), path }).collect())
+        Ok(kept
+            .into_iter()
+            .map(|(path, node)| Listed {
+                len: len(&node),
+                etag: etag(&node),
+                path,
+            })
+            .collect())
     }
 
     async fn read(&self, path: &str, range: Range<u64>) -> Result<Bytes, TreeError> {
@@ -94,5 +108,9 @@ fn tree_error(error: Error) -> TreeError {
         why = format!("{why}: {error}");
         cause = error.source();
     }
-    if error.is_damage() { TreeError::Damaged(why) } else { TreeError::Unavailable(why) }
+    if error.is_damage() {
+        TreeError::Damaged(why)
+    } else {
+        TreeError::Unavailable(why)
+    }
 }

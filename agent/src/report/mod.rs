@@ -35,10 +35,15 @@ pub enum Error {
 /// Writes the report into `dir` as `<drill>.json`, whole or not at all; returns where it lies.
 pub fn save(dir: &Path, report: &Report) -> Result<PathBuf, Error> {
     let path = dir.join(format!("{}.json", report.drill));
-    let file = |source| Error::File { path: path.clone(), source };
+    let file = |source| Error::File {
+        path: path.clone(),
+        source,
+    };
     std::fs::create_dir_all(dir).map_err(file)?;
-    let text =
-        serde_json::to_vec_pretty(report).map_err(|source| Error::Decode { path: path.clone(), source })?;
+    let text = serde_json::to_vec_pretty(report).map_err(|source| Error::Decode {
+        path: path.clone(),
+        source,
+    })?;
     let unfinished = dir.join(format!(".{}.json.partial", report.drill));
     let written = std::fs::File::create(&unfinished)
         .and_then(|mut f| f.write_all(&text).and_then(|()| f.sync_all()))
@@ -50,6 +55,12 @@ pub fn save(dir: &Path, report: &Report) -> Result<PathBuf, Error> {
 
 /// Reads a report back.
 pub fn load(path: &Path) -> Result<Report, Error> {
-    let text = std::fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
-    serde_json::from_slice(&text).map_err(|source| Error::Decode { path: path.to_owned(), source })
+    let text = std::fs::read(path).map_err(|source| Error::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    serde_json::from_slice(&text).map_err(|source| Error::Decode {
+        path: path.to_owned(),
+        source,
+    })
 }

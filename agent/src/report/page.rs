@@ -12,7 +12,12 @@ pub fn page(report: &Report, colour: bool, width: Option<u16>) -> String {
     let mut out = String::new();
     // Writing to a String can not fail.
     let _ = write_head(&mut out, report);
-    let _ = writeln!(out, "\n{}\n\n{}", sources(report, colour, width), checks(report, colour, width));
+    let _ = writeln!(
+        out,
+        "\n{}\n\n{}",
+        sources(report, colour, width),
+        checks(report, colour, width)
+    );
     let _ = write_tail(&mut out, report);
     out
 }
@@ -28,13 +33,35 @@ fn write_head(out: &mut String, report: &Report) -> std::fmt::Result {
         }
         None => writeln!(out, "snapshot   none")?,
     }
-    let encryption = if report.encrypted { "encrypted" } else { "NOT ENCRYPTED" };
-    writeln!(out, "repository {} ({encryption}, {})", report.repository, freshness(&report.freshness))?;
-    writeln!(out, "verdict    {}   proof level: {}", report.verdict, report.proof)?;
-    let usable = report.time_to_usable.map_or_else(|| "nothing restored".to_owned(), seconds);
-    writeln!(out, "RTO        {usable} to usable, {} to proven", seconds(report.time_to_proven))?;
+    let encryption = if report.encrypted {
+        "encrypted"
+    } else {
+        "NOT ENCRYPTED"
+    };
+    writeln!(
+        out,
+        "repository {} ({encryption}, {})",
+        report.repository,
+        freshness(&report.freshness)
+    )?;
+    writeln!(
+        out,
+        "verdict    {}   proof level: {}",
+        report.verdict, report.proof
+    )?;
+    let usable = report
+        .time_to_usable
+        .map_or_else(|| "nothing restored".to_owned(), seconds);
+    writeln!(
+        out,
+        "RTO        {usable} to usable, {} to proven",
+        seconds(report.time_to_proven)
+    )?;
     let at_loss = report.rpo.at_loss.map_or_else(|| "unknown".to_owned(), seconds);
-    let gap = report.rpo.worst_gap.map_or_else(|| "no second snapshot yet".to_owned(), seconds);
+    let gap = report
+        .rpo
+        .worst_gap
+        .map_or_else(|| "no second snapshot yet".to_owned(), seconds);
     writeln!(
         out,
         "RPO        {at_loss} at the moment of loss; worst gap between cuts: {gap} ({} snapshots)",
@@ -62,7 +89,9 @@ fn freshness(state: &Freshness) -> String {
 
 fn sources(report: &Report, colour: bool, width: Option<u16>) -> Table {
     let mut table = plain_table(width);
-    table.set_header(["source", "kind", "verdict", "proof", "RTO", "RPO", "files", "bytes", "cut"]);
+    table.set_header([
+        "source", "kind", "verdict", "proof", "RTO", "RPO", "files", "bytes", "cut",
+    ]);
     let usable = report.time_to_usable.map_or_else(|| "-".to_owned(), seconds);
     let at_loss = report.rpo.at_loss.map_or_else(|| "-".to_owned(), seconds);
     for source in &report.sources {
@@ -82,10 +111,24 @@ fn sources(report: &Report, colour: bool, width: Option<u16>) -> Table {
 }
 
 fn capture(source: &SourceReport) -> String {
-    let Some(capture) = &source.capture else { return "-".to_owned() };
-    let pins: Vec<_> = capture.pins.iter().map(|(pin, files)| format!("{pin} {files}")).collect();
-    let how = if capture.exact { "exact".to_owned() } else { format!("window {}", seconds(capture.window)) };
-    if pins.is_empty() { how } else { format!("{how}; pins: {}", pins.join(", ")) }
+    let Some(capture) = &source.capture else {
+        return "-".to_owned();
+    };
+    let pins: Vec<_> = capture
+        .pins
+        .iter()
+        .map(|(pin, files)| format!("{pin} {files}"))
+        .collect();
+    let how = if capture.exact {
+        "exact".to_owned()
+    } else {
+        format!("window {}", seconds(capture.window))
+    };
+    if pins.is_empty() {
+        how
+    } else {
+        format!("{how}; pins: {}", pins.join(", "))
+    }
 }
 
 fn checks(report: &Report, colour: bool, width: Option<u16>) -> Table {
@@ -133,7 +176,11 @@ fn write_tail(out: &mut String, report: &Report) -> std::fmt::Result {
     for source in &report.sources {
         for check in &source.checks {
             for finding in &check.findings {
-                writeln!(out, "! {} {}: {}: {}", source.name, check.rung, finding.subject, finding.what)?;
+                writeln!(
+                    out,
+                    "! {} {}: {}: {}",
+                    source.name, check.rung, finding.subject, finding.what
+                )?;
             }
         }
     }
@@ -150,7 +197,9 @@ fn write_tail(out: &mut String, report: &Report) -> std::fmt::Result {
 
 fn plain_table(width: Option<u16>) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic);
     if let Some(width) = width {
         table.set_width(width);
     }

@@ -51,7 +51,9 @@ pub fn select_table(manifest: &Manifest, mut selection: Selection, table: &str) 
     let chosen = |name: &String| selection.sources.is_empty() || selection.sources.contains(name);
     let mut found = None;
     for source in manifest.sources.iter().filter(|source| chosen(&source.name)) {
-        let Some(Stamp::Lancedb(lance)) = Stamp::read(&source.stamp) else { continue };
+        let Some(Stamp::Lancedb(lance)) = Stamp::read(&source.stamp) else {
+            continue;
+        };
         for stamp in lance.tables.iter().filter(|stamp| stamp.branch.is_none()) {
             if stamp.name == table || stamp.path == table {
                 found = Some((source.name.clone(), stamp.path.clone()));
@@ -60,7 +62,10 @@ pub fn select_table(manifest: &Manifest, mut selection: Selection, table: &str) 
         }
     }
     let Some((source, path)) = found else {
-        return Err(Error::NoTable { table: table.to_owned(), known });
+        return Err(Error::NoTable {
+            table: table.to_owned(),
+            known,
+        });
     };
     selection.sources = vec![source];
     Ok(selection.path(&path))
@@ -93,7 +98,9 @@ fn parents(manifest: &Manifest, selection: &Selection, place: &Place) -> Vec<Pat
         Place::Directory(target) => vec![target.clone()],
         Place::BySource(parent) => {
             let sources = manifest.sources.iter();
-            sources.map(|source| parent.join(source.name.trim_start_matches('/'))).collect()
+            sources
+                .map(|source| parent.join(source.name.trim_start_matches('/')))
+                .collect()
         }
         Place::Original => {
             let chosen = |name: &String| selection.sources.is_empty() || selection.sources.contains(name);
@@ -101,7 +108,10 @@ fn parents(manifest: &Manifest, selection: &Selection, place: &Place) -> Vec<Pat
             sources.map(|source| PathBuf::from(&source.root)).collect()
         }
     };
-    let mut parents: Vec<PathBuf> = targets.iter().filter_map(|t| t.parent().map(Path::to_owned)).collect();
+    let mut parents: Vec<PathBuf> = targets
+        .iter()
+        .filter_map(|t| t.parent().map(Path::to_owned))
+        .collect();
     parents.sort();
     parents.dedup();
     parents
@@ -116,14 +126,22 @@ pub async fn execute(
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Report, Error> {
-    let targets: Vec<(String, PathBuf)> =
-        plan.placements.iter().map(|placement| (placement.source.clone(), placement.target.clone())).collect();
+    let targets: Vec<(String, PathBuf)> = plan
+        .placements
+        .iter()
+        .map(|placement| (placement.source.clone(), placement.target.clone()))
+        .collect();
     let staged = restore::execute(repository, manifest, plan, spool, progress, cancel).await?;
     for (name, target) in targets {
-        let stamp = manifest.source(&name).and_then(|source| Stamp::read(&source.stamp));
-        let (Some(Stamp::Lancedb(lance)), Some(staging)) = (stamp, staged.path(&name)) else { continue };
+        let stamp = manifest
+            .source(&name)
+            .and_then(|source| Stamp::read(&source.stamp));
+        let (Some(Stamp::Lancedb(lance)), Some(staging)) = (stamp, staged.path(&name)) else {
+            continue;
+        };
         let (staging, from) = (staging.to_owned(), PathBuf::from(&lance.canonical_root));
-        let patched = tokio::task::spawn_blocking(move || dr_lance::patch::tree(&staging, &from, &target)).await;
+        let patched =
+            tokio::task::spawn_blocking(move || dr_lance::patch::tree(&staging, &from, &target)).await;
         let failed = match patched {
             Ok(Ok(_)) => continue,
             Ok(Err(source)) => Error::Patch { name, source },

@@ -86,24 +86,42 @@ pub(super) async fn measure(
     cancel: &CancellationToken,
 ) -> FactsOutcome {
     let known = match previous {
-        Some(previous) => load(repository, &previous).await.ok().flatten().unwrap_or_default(),
+        Some(previous) => load(repository, &previous)
+            .await
+            .ok()
+            .flatten()
+            .unwrap_or_default(),
         None => Facts::default(),
     };
     let mut facts = Facts::default();
     let mut faults = Vec::new();
     for (held, stamp) in cut.sources.iter().zip(stamps) {
-        let (Content::Database(collected), Stamp::Lancedb(lance)) = (&held.content, stamp) else { continue };
+        let (Content::Database(collected), Stamp::Lancedb(lance)) = (&held.content, stamp) else {
+            continue;
+        };
         let name = &held.source.name;
-        let Some(program) =
-            probe::find(options.probes.as_deref(), options.beside.as_deref(), lance.newest_writer())
-        else {
-            faults.push(format!("{name}: no probe is installed that reads what {} wrote", writer(lance.newest_writer())));
+        let Some(program) = probe::find(
+            options.probes.as_deref(),
+            options.beside.as_deref(),
+            lance.newest_writer(),
+        ) else {
+            faults.push(format!(
+                "{name}: no probe is installed that reads what {} wrote",
+                writer(lance.newest_writer())
+            ));
             continue;
         };
         let tree = Arc::new(PinnedTree::new(&collected.entries));
-        let known = known.databases.get(name).map(DatabaseFacts::known).unwrap_or_default();
+        let known = known
+            .databases
+            .get(name)
+            .map(DatabaseFacts::known)
+            .unwrap_or_default();
         let job = job(row_key(repository), &lance.canonical_root, known, &options);
-        let run = host::Options { deadline: options.budget, ..host::Options::new(program) };
+        let run = host::Options {
+            deadline: options.budget,
+            ..host::Options::new(program)
+        };
         let outcome = host::run(&run, &job, Some(tree), |_| {}, cancel).await;
         faults.extend(told(name, &outcome));
         if !outcome.facts.tables.is_empty() {
@@ -113,19 +131,26 @@ pub(super) async fn measure(
     if facts.databases.is_empty() {
         return match faults.is_empty() {
             true => FactsOutcome::NothingToMeasure,
-            false => FactsOutcome::Missing { reason: faults.join("; ") },
+            false => FactsOutcome::Missing {
+                reason: faults.join("; "),
+            },
         };
     }
     failpoint::reach("facts.measured");
     if let Err(error) = store(repository, snapshot, &facts).await {
-        return FactsOutcome::Missing { reason: format!("the facts could not be stored: {error}") };
+        return FactsOutcome::Missing {
+            reason: format!("the facts could not be stored: {error}"),
+        };
     }
     failpoint::reach("facts.stored");
     summary(&facts, faults)
 }
 
 fn writer(version: Option<&str>) -> String {
-    version.map_or_else(|| "an unknown version of Lance".to_owned(), |version| format!("Lance {version}"))
+    version.map_or_else(
+        || "an unknown version of Lance".to_owned(),
+        |version| format!("Lance {version}"),
+    )
 }
 
 fn job(key: RowKey, origin: &str, known: Vec<KnownTable>, options: &Options) -> Job {
@@ -133,17 +158,35 @@ fn job(key: RowKey, origin: &str, known: Vec<KnownTable>, options: &Options) -> 
         validate: true,
         prewarm: true,
         content: Some(ContentJob { key, known }),
-        queries: Some(Queries::Choose { seed: 1, count: options.queries, k: options.k }),
-        limits: Limits { memory: options.memory, cpu_seconds: options.budget.as_secs().max(1), ..Limits::default() },
-        ..Job::open(Location::Tree { origin: Some(origin.to_owned()) })
+        queries: Some(Queries::Choose {
+            seed: 1,
+            count: options.queries,
+            k: options.k,
+        }),
+        limits: Limits {
+            memory: options.memory,
+            cpu_seconds: options.budget.as_secs().max(1),
+            ..Limits::default()
+        },
+        ..Job::open(Location::Tree {
+            origin: Some(origin.to_owned()),
+        })
     }
 }
 
 /// What a probe complained of, in sentences.
 fn told(source: &str, outcome: &ProbeOutcome) -> Vec<String> {
-    let ended = outcome.ended.fault().map(|(kind, message)| format!("{source}: {kind}: {message}"));
+    let ended = outcome
+        .ended
+        .fault()
+        .map(|(kind, message)| format!("{source}: {kind}: {message}"));
     let tables = outcome.facts.tables.iter();
-    let faults = tables.flat_map(|table| table.faults.iter().map(move |fault| format!("{source}: {}: {fault}", table.path)));
+    let faults = tables.flat_map(|table| {
+        table
+            .faults
+            .iter()
+            .map(move |fault| format!("{source}: {}: {fault}", table.path))
+    });
     ended.into_iter().chain(faults).collect()
 }
 
@@ -151,22 +194,30 @@ fn summary(facts: &Facts, faults: Vec<String>) -> FactsOutcome {
     let tables = || facts.databases.values().flat_map(|database| &database.tables);
     FactsOutcome::Stored {
         tables: tables().count(),
-        rows_read: tables().filter_map(|table| table.content.as_ref()).map(|content| content.rows_read).sum(),
+        rows_read: tables()
+            .filter_map(|table| table.content.as_ref())
+            .map(|content| content.rows_read)
+            .sum(),
         queries: tables().map(|table| table.golden.len()).sum(),
         faults,
     }
 }
 
 async fn store(repository: &Repository, snapshot: &SnapshotId, facts: &Facts) -> Result<(), dr_vault::Error> {
-    let text = serde_json::to_vec(facts)
-        .map_err(|error| dr_vault::Error::Internal { reason: format!("facts as JSON: {error}") })?;
+    let text = serde_json::to_vec(facts).map_err(|error| dr_vault::Error::Internal {
+        reason: format!("facts as JSON: {error}"),
+    })?;
     repository.put_facts(snapshot, &text).await.map(|_| ())
 }
 
 /// The facts of a snapshot; `None` if none were stored.
 pub async fn load(repository: &Repository, snapshot: &SnapshotId) -> Result<Option<Facts>, dr_vault::Error> {
-    let Some(text) = repository.facts(snapshot).await? else { return Ok(None) };
+    let Some(text) = repository.facts(snapshot).await? else {
+        return Ok(None);
+    };
     serde_json::from_slice(&text)
         .map(Some)
-        .map_err(|error| dr_vault::Error::Internal { reason: format!("facts of {snapshot}: {error}") })
+        .map_err(|error| dr_vault::Error::Internal {
+            reason: format!("facts of {snapshot}: {error}"),
+        })
 }

@@ -40,15 +40,25 @@ pub(super) fn input(held: &Held, stamp: &Stamp, suspect: Option<String>) -> Resu
         Content::Database(collected) => database(collected),
         Content::Log(captured) => log(captured),
     };
-    let entries = entries.map_err(|source| Error::Entry { name: name.clone(), source })?;
+    let entries = entries.map_err(|source| Error::Entry {
+        name: name.clone(),
+        source,
+    })?;
     // A log is restored into the folder that it lies in.
     let root = match &held.content {
         Content::Database(_) => Some(held.source.path.as_path()),
         Content::Log(_) => held.source.path.parent(),
     };
     let root = root.unwrap_or(Path::new("/")).to_string_lossy();
-    let stamp = serde_json::to_value(stamp).map_err(|source| Error::Stamp { name: name.clone(), source })?;
-    Ok(Input { stamp, suspect, ..Input::new(name, held.source.kind.as_str(), root, entries) })
+    let stamp = serde_json::to_value(stamp).map_err(|source| Error::Stamp {
+        name: name.clone(),
+        source,
+    })?;
+    Ok(Input {
+        stamp,
+        suspect,
+        ..Input::new(name, held.source.kind.as_str(), root, entries)
+    })
 }
 
 fn database(collected: &Collected) -> Result<Vec<InputEntry>, EntryError> {
@@ -58,7 +68,10 @@ fn database(collected: &Collected) -> Result<Vec<InputEntry>, EntryError> {
 fn database_entry(entry: &Arc<PinnedEntry>) -> Result<InputEntry, EntryError> {
     let attributes = &entry.attributes;
     let mtime_ns = i64::try_from(attributes.mtime_ns).unwrap_or(i64::MAX);
-    let xattr = |(name, value): &(String, Vec<u8>)| Xattr { name: name.clone().into_bytes(), value: value.clone() };
+    let xattr = |(name, value): &(String, Vec<u8>)| Xattr {
+        name: name.clone().into_bytes(),
+        value: value.clone(),
+    };
     let metadata = Metadata {
         mode: attributes.mode,
         uid: attributes.uid,
@@ -69,12 +82,22 @@ fn database_entry(entry: &Arc<PinnedEntry>) -> Result<InputEntry, EntryError> {
     let (kind, identity) = match entry.kind {
         EntryKind::Directory => (InputKind::Directory, None),
         EntryKind::File { len, immutable } => {
-            let identity = Identity { dev: attributes.device, inode: attributes.inode, mtime_ns, len };
+            let identity = Identity {
+                dev: attributes.device,
+                inode: attributes.inode,
+                mtime_ns,
+                len,
+            };
             let content = Arc::new(Pinned(Arc::clone(entry)));
             (InputKind::File { len, content }, immutable.then_some(identity))
         }
     };
-    Ok(InputEntry { path: TreePath::new(&entry.path)?, kind, metadata, identity })
+    Ok(InputEntry {
+        path: TreePath::new(&entry.path)?,
+        kind,
+        metadata,
+        identity,
+    })
 }
 
 /// A pinned file of a database as content.
@@ -91,18 +114,26 @@ fn log(captured: &Captured) -> Result<Vec<InputEntry>, EntryError> {
 }
 
 fn log_entry(segment: &Segment) -> Result<InputEntry, EntryError> {
-    let metadata = Metadata::of(&segment.file)
-        .map_err(|source| EntryError::Metadata { path: segment.path.clone(), source })?;
+    let metadata = Metadata::of(&segment.file).map_err(|source| EntryError::Metadata {
+        path: segment.path.clone(),
+        source,
+    })?;
     let identity = Identity {
         dev: segment.identity.device,
         inode: segment.identity.inode,
         mtime_ns: segment.identity.mtime_ns,
         len: segment.len,
     };
-    let content = Arc::new(Tail { file: Arc::clone(&segment.file), len: segment.len });
+    let content = Arc::new(Tail {
+        file: Arc::clone(&segment.file),
+        len: segment.len,
+    });
     Ok(InputEntry {
         path: TreePath::new(&segment.name)?,
-        kind: InputKind::File { len: segment.len, content },
+        kind: InputKind::File {
+            len: segment.len,
+            content,
+        },
         metadata,
         identity: segment.is_immutable().then_some(identity),
     })

@@ -35,13 +35,18 @@ use crate::config::ResolvedSource;
 use crate::cut::{self, Content, Cut, Held};
 use crate::stamp::{LanceStamp, LogStamp, Stamp};
 
-pub use facts::{Facts, FactsOutcome, load as load_facts, row_key};
 pub use facts::Options as FactsOptions;
+pub use facts::{Facts, FactsOutcome, load as load_facts, row_key};
 pub use inputs::EntryError;
 pub use watch::PinLimits;
 
 /// Points of a snapshot at which a development build can be killed; the vault has its own.
-pub const FAILPOINTS: &[&str] = &["snapshot.cut", "snapshot.committed", "facts.measured", "facts.stored"];
+pub const FAILPOINTS: &[&str] = &[
+    "snapshot.cut",
+    "snapshot.committed",
+    "facts.measured",
+    "facts.stored",
+];
 
 /// What to take.
 #[derive(Debug, Clone)]
@@ -163,7 +168,11 @@ pub async fn run(
     dr_vault::failpoint::reach("snapshot.cut");
     let (cut, stamps) = stamp(cut, previous.as_ref().map(|(_, manifest)| manifest), cancel).await?;
     let suspects = suspects(&cut, &stamps, previous.as_ref().map(|(_, manifest)| manifest));
-    let window = Window { from: cut.from, to: cut.at, exact: cut.exact };
+    let window = Window {
+        from: cut.from,
+        to: cut.at,
+        exact: cut.exact,
+    };
     let mut sources = Vec::with_capacity(cut.sources.len());
     let mut inputs = Vec::with_capacity(cut.sources.len());
     for ((held, stamp), suspect) in cut.sources.iter().zip(&stamps).zip(&suspects) {
@@ -196,13 +205,19 @@ pub async fn run(
     };
     let facts = match watch::watched(&cut, request.pins, clock, cancel, measure).await {
         (facts, None) => facts,
-        (_, Some(breach)) => FactsOutcome::Missing { reason: breach.to_string() },
+        (_, Some(breach)) => FactsOutcome::Missing {
+            reason: breach.to_string(),
+        },
     };
     Ok(Outcome {
         id: done.id,
         cut: cut.at,
         exact: cut.exact,
-        window_seconds: if cut.exact { 0.0 } else { length(cut.from, cut.at).as_secs_f64() },
+        window_seconds: if cut.exact {
+            0.0
+        } else {
+            length(cut.from, cut.at).as_secs_f64()
+        },
         suspect,
         stats: done.stats,
         sources,
@@ -283,12 +298,26 @@ fn log_stamp(
     before: Option<&LogState>,
     cancel: &CancellationToken,
 ) -> Result<Stamp, Error> {
-    let options = VerifyOptions { chain: source.chain.clone(), ..VerifyOptions::default() };
+    let options = VerifyOptions {
+        chain: source.chain.clone(),
+        ..VerifyOptions::default()
+    };
     let facts = captured
         .verify(&options, before, cancel)
-        .map_err(|error| Error::Log { name: source.name.clone(), source: error })?;
-    let active = source.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(Stamp::AuditLog(Box::new(LogStamp { active, facts, chain: options.chain })))
+        .map_err(|error| Error::Log {
+            name: source.name.clone(),
+            source: error,
+        })?;
+    let active = source
+        .path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    Ok(Stamp::AuditLog(Box::new(LogStamp {
+        active,
+        facts,
+        chain: options.chain,
+    })))
 }
 
 fn previous_stamp(previous: Option<&Manifest>, name: &str) -> Option<Stamp> {
@@ -339,21 +368,33 @@ fn describe(held: &Held, stamp: &Stamp) -> SourceOutcome {
 
 fn pins(lance: &LanceStamp) -> String {
     let held = lance.pins.file_systems.iter().flat_map(|pins| &pins.held);
-    held.map(|(method, figure)| format!("{method} {}", figure.files)).collect::<Vec<_>>().join(", ")
+    held.map(|(method, figure)| format!("{method} {}", figure.files))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// What is not in the snapshot, by name, and what was taken otherwise than usual.
 pub(crate) fn notes(lance: &LanceStamp) -> Vec<String> {
     let excluded = lance.excluded.iter().map(|excluded| {
-        let files = if excluded.files > 1 { format!(" ({} files)", excluded.files) } else { String::new() };
+        let files = if excluded.files > 1 {
+            format!(" ({} files)", excluded.files)
+        } else {
+            String::new()
+        };
         format!("not included: {}{files}: {}", excluded.path, excluded.reason)
     });
     let external = lance.external_bases.iter().map(|base| {
-        format!("not included: {} files of {} that lie outside the database, below {}", base.files, base.table, base.path)
+        format!(
+            "not included: {} files of {} that lie outside the database, below {}",
+            base.files, base.table, base.path
+        )
     });
-    let opaque = lance
-        .tables
-        .iter()
-        .filter_map(|table| Some(format!("{} was taken whole: {}", table.path, table.opaque.as_ref()?)));
+    let opaque = lance.tables.iter().filter_map(|table| {
+        Some(format!(
+            "{} was taken whole: {}",
+            table.path,
+            table.opaque.as_ref()?
+        ))
+    });
     excluded.chain(external).chain(opaque).collect()
 }

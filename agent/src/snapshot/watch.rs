@@ -68,7 +68,9 @@ fn look(cut: &Cut, watch: &Watch, now: jiff::Timestamp) -> Option<Breach> {
             Ok(seen) if seen.breach.is_some() => return seen.breach,
             Ok(_) => {}
             // The database folder may be gone while its pins are still good: that is no reason to drop them.
-            Err(error) => tracing::debug!(%error, path = %collected.path().display(), "free space is not known"),
+            Err(error) => {
+                tracing::debug!(%error, path = %collected.path().display(), "free space is not known")
+            }
         }
     }
     None
