@@ -158,7 +158,7 @@ impl SourceBackup {
                     carried.iter().for_each(|chunk| digest.add(chunk));
                     send(parts, carried.to_vec()).await?;
                     if held < chunks.len() {
-                        return Ok(Carried::UpTo(digest));
+                        return Ok(Carried::UpTo(Box::new(digest)));
                     }
                 }
                 Body::End(hash) => {
@@ -166,7 +166,7 @@ impl SourceBackup {
                     end(parts, hash).await?;
                     return Ok(Carried::Whole);
                 }
-                Body::Lost => return Ok(Carried::UpTo(digest)),
+                Body::Lost => return Ok(Carried::UpTo(Box::new(digest))),
             }
         }
     }
@@ -175,7 +175,7 @@ impl SourceBackup {
 enum Carried {
     Whole,
     /// The rest has to be read: the repository has lost a chunk, or the old list breaks off.
-    UpTo(ListDigest),
+    UpTo(Box<ListDigest>),
 }
 
 /// Same place, same identity: written once and therefore the same content.

@@ -98,7 +98,7 @@ pub enum Error {
         origin: String,
         /// What happened.
         #[source]
-        source: StreamError,
+        source: Box<StreamError>,
     },
     /// A chunk of a file could not be read.
     #[error("fetch {path} of source {origin} at byte {offset} (chunk {})", chunk.short())]
@@ -113,7 +113,7 @@ pub enum Error {
         chunk: ChunkId,
         /// What happened, with the object.
         #[source]
-        source: crate::Error,
+        source: Box<crate::Error>,
     },
     /// A file that was written does not have the content that it had at the cut.
     #[error(
@@ -159,7 +159,8 @@ impl Error {
     pub fn is_damage(&self) -> bool {
         match self {
             Self::List { source, .. } => source.is_damage(),
-            Self::Fetch { source, .. } | Self::Repository { source, .. } => source.is_damage(),
+            Self::Fetch { source, .. } => source.is_damage(),
+            Self::Repository { source, .. } => source.is_damage(),
             Self::WrongContent { .. } => true,
             _ => false,
         }
@@ -183,7 +184,8 @@ impl Error {
     pub fn is_cancelled(&self) -> bool {
         match self {
             Self::Cancelled => true,
-            Self::Fetch { source, .. } | Self::Repository { source, .. } => source.is_cancelled(),
+            Self::Fetch { source, .. } => source.is_cancelled(),
+            Self::Repository { source, .. } => source.is_cancelled(),
             _ => false,
         }
     }

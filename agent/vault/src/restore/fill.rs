@@ -183,7 +183,7 @@ impl Fill {
             path,
             offset,
             chunk,
-            source,
+            source: Box::new(source),
         }
     }
 
@@ -210,7 +210,7 @@ impl Fill {
                     .push((write.start, chunk.clone()));
             }
         }
-        let targets: Vec<(Arc<Node>, Vec<(u64, Bytes)>)> = by_file
+        let targets: Vec<(Arc<Node>, _)> = by_file
             .into_iter()
             .filter_map(|(file, pieces)| Some((Arc::clone(files.get(file)?), pieces)))
             .collect();

@@ -304,7 +304,7 @@ async fn measure(
     loop {
         let next = stream.next().await.map_err(|source| Error::List {
             origin: record.name.clone(),
-            source,
+            source: Box::new(source),
         })?;
         let entry = match next {
             Some(Record::Entry(entry)) => entry,

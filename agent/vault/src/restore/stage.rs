@@ -139,7 +139,7 @@ impl Work<'_> {
             let next = stream.next().await;
             match next.map_err(|source| Error::List {
                 origin: record.name.clone(),
-                source,
+                source: Box::new(source),
             })? {
                 Some(record) => outline.take(record)?,
                 None => break,
