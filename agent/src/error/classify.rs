@@ -154,6 +154,9 @@ fn known(error: &(dyn StdError + 'static)) -> Option<(Class, Vec<String>)> {
     if let Some(error) = error.downcast_ref::<dr_vault::Error>() {
         return vault(error);
     }
+    if let Some(error) = error.downcast_ref::<Box<dr_vault::Error>>() {
+        return vault(error);
+    }
     if let Some(error) = error.downcast_ref::<storage::Error>() {
         return Some(store(error));
     }
