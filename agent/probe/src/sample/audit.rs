@@ -4,6 +4,7 @@
 //! `hash` and `prev_hash`, as JSON with sorted keys and no spaces. Segments: `audit.log`, `audit.log.1`, then
 //! compressed ones from `audit.log.2.gz` on, oldest last.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -76,8 +77,7 @@ impl AuditLog {
         );
         let mut record =
             json!({"seq": sequence, "ts": stamp, "actor": actor, "event": event, "detail": detail});
-        // serde_json's maps are sorted, and its compact form has no spaces.
-        let canonical = record.to_string();
+        let canonical = canonical(&record)?;
         let hash = hex(&Sha256::digest(format!("{}{canonical}", self.head)));
         record["prev_hash"] = Value::String(std::mem::replace(&mut self.head, hash.clone()));
         record["hash"] = Value::String(hash.clone());
@@ -157,6 +157,14 @@ fn read_lines(path: &Path) -> Result<Vec<String>> {
     lines.with_context(|| format!("read {}", path.display()))
 }
 
+/// Sorted keys, no spaces. serde_json's own maps keep the order of insertion where some crate of the build asks for
+/// that, so they are sorted here.
+fn canonical(record: &Value) -> Result<String> {
+    let members = record.as_object().context("a record is an object")?;
+    let sorted: BTreeMap<&String, &Value> = members.iter().collect();
+    serde_json::to_string(&sorted).context("write a record as JSON")
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -175,7 +183,9 @@ mod tests {
                 let members = record.as_object_mut().unwrap();
                 assert_eq!(members.remove("prev_hash").unwrap(), Value::String(head.clone()));
                 let hash = members.remove("hash").unwrap();
-                head = super::hex(&Sha256::digest(format!("{head}{record}")));
+                let fields = ["actor", "detail", "event", "seq", "ts"]
+                    .map(|name| format!("\"{name}\":{}", record[name]));
+                head = super::hex(&Sha256::digest(format!("{head}{{{}}}", fields.join(","))));
                 assert_eq!(hash, Value::String(head.clone()));
                 assert_eq!(record["seq"], count);
                 count += 1;
