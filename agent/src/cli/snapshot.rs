@@ -14,6 +14,9 @@ use crate::state::scratch::Area;
 use crate::ui::Tone;
 use crate::ui::progress::watch;
 
+/// The most places of damage that are named on the terminal.
+const MOST_DAMAGE: usize = 8;
+
 /// Arguments of `snapshot`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -118,8 +121,19 @@ fn print(session: &Session, outcome: &snapshot::Outcome) -> std::io::Result<()> 
         for note in &source.notes {
             ui.say(&format!("    {note}"));
         }
-        for damage in &source.damage {
+        for damage in source.damage.iter().take(MOST_DAMAGE) {
             ui.warn(&format!("source {} is damaged: {damage}", source.name));
+        }
+        if let Some(more) = source
+            .damage
+            .len()
+            .checked_sub(MOST_DAMAGE)
+            .filter(|more| *more > 0)
+        {
+            ui.warn(&format!(
+                "source {} is damaged in {more} more places",
+                source.name
+            ));
         }
     }
     ui.data(&format!("  facts: {}", describe(&outcome.facts)))?;

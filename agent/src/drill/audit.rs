@@ -28,7 +28,7 @@ pub(super) fn ask(
     let mut findings = differences(&log.facts, &found);
     findings.extend(found.findings.kept().iter().map(|finding| Finding {
         subject: format!("{} line {}", finding.segment, finding.line),
-        what: finding.to_string(),
+        what: finding.fault.to_string(),
     }));
     let continuity = &log.facts.continuity;
     findings.extend(continuity.breaks().map(|fate| Finding {

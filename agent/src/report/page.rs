@@ -7,6 +7,11 @@ use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use dr_proto::model::{CheckResult, Freshness, Outcome, Report, SourceReport, Verdict};
 use indicatif::{BinaryBytes, HumanDuration};
 
+/// The width of a page that no terminal shows: a log of a build server wraps nothing by itself.
+const DEFAULT_WIDTH: u16 = 140;
+/// The most findings of one check on a page; the report has more.
+const MOST_FINDINGS: usize = 8;
+
 /// Draws the report. `colour` paints verdicts; `width` is the terminal's, if there is one.
 pub fn page(report: &Report, colour: bool, width: Option<u16>) -> String {
     let mut out = String::new();
@@ -175,7 +180,7 @@ fn paint(cell: Cell, verdict: Verdict, colour: bool) -> Cell {
 fn write_tail(out: &mut String, report: &Report) -> std::fmt::Result {
     for source in &report.sources {
         for check in &source.checks {
-            for finding in &check.findings {
+            for finding in check.findings.iter().take(MOST_FINDINGS) {
                 writeln!(
                     out,
                     "! {} {}: {}: {}",
@@ -198,11 +203,9 @@ fn write_tail(out: &mut String, report: &Report) -> std::fmt::Result {
 fn plain_table(width: Option<u16>) -> Table {
     let mut table = Table::new();
     table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic);
-    if let Some(width) = width {
-        table.set_width(width);
-    }
+    table.set_width(width.unwrap_or(DEFAULT_WIDTH));
     table
 }
 
