@@ -2,7 +2,7 @@
 //!
 //! ## Overview
 //! Commands use `?` on whatever error their callee has; it becomes a [`Failure`]. The chain of sources is walked
-//! from the outside in, and the first error that [`classify`] knows decides the exit code, the stable name and the
+//! from the outside in, and the first error that `classify` knows decides the exit code, the stable name and the
 //! hint. What nothing knows is ours: 70.
 
 mod classify;

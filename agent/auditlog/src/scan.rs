@@ -1,7 +1,7 @@
 //! Reads one segment, front to back, once.
 //!
 //! A segment is scanned without knowing its neighbours, so that the order of segments can be decided by what is in
-//! them; [`crate::verify`] joins them.
+//! them; [`crate::verify()`] joins them.
 
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -1,7 +1,7 @@
 //! A drill: rehearses the recovery of one snapshot and measures it.
 //!
 //! # Overview
-//! A drill climbs the ladder of [`Rung`]s and never stops at the first bad answer: an operator wants to know all
+//! A drill climbs the ladder of [rungs](dr_proto::model::Rung) and never stops at the first bad answer: an operator wants to know all
 //! that is wrong. `verify` asks everything in place, straight from the repository. `restore` first restores every
 //! byte into scratch with the clock running, then asks in place, then asks again of the restored copy with stock
 //! LanceDB, and writes to it.

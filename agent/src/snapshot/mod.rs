@@ -1,7 +1,7 @@
 //! Takes a snapshot: cut, store, commit, then measure facts on the very files that were stored.
 //!
 //! # Overview
-//! 1. The [cut](crate::cut) holds every source at one moment.
+//! 1. The [`cut`] holds every source at one moment.
 //! 2. Logs are verified from their descriptors; each source is stamped and judged [suspect](crate::cut::suspect)
 //!    or not, beside the snapshot before.
 //! 3. The vault stores what is new and commits the manifest. From here on the snapshot exists.

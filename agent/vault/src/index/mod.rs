@@ -164,7 +164,7 @@ impl LocalIndex {
         }
     }
 
-    /// Passes damage of a segment by: it is dropped, and [`LocalIndex::is_incomplete`] tells.
+    /// Passes damage of a segment by: it is dropped, and the next synchronisation downloads it again.
     fn drop_if_damaged(&self, segment: &Arc<Segment>, error: Error) -> Result<()> {
         if !matches!(error, Error::CacheDamaged { .. }) {
             return Err(error);

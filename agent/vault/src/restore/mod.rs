@@ -1,7 +1,7 @@
 //! A snapshot back onto a file system: plan → execute → commit.
 //!
 //! ## Overview
-//! [`plan`] works out what would happen and refuses what can not; it is what `--dry-run` prints. [`execute`] writes
+//! [`plan()`] works out what would happen and refuses what can not; it is what `--dry-run` prints. [`execute`] writes
 //! everything to `<target>.restoring-<id>`, verified and durable. [`Staged::commit`] swaps it in. Between the two the
 //! caller may patch what was written.
 //!
@@ -18,7 +18,7 @@
 //! Writers are waited for, then the staging directories are removed. The target is as it was.
 //!
 //! ## Crash consistency
-//! A journal beside the staging directory, locked by the living, tells [`sweep`] what to undo: before the swap the
+//! A journal beside the staging directory, locked by the living, tells [`sweep()`] what to undo: before the swap the
 //! staging directory goes; a swap in one step is done or is not; a swap entry by entry is taken back. Nothing is ever
 //! removed but what the journal says was restored, told by its inode.
 

@@ -380,7 +380,7 @@ impl Open {
 
 /// Staging directories that are complete: verified, durable, not yet swapped in.
 ///
-/// Dropped, they stay until the next [`sweep`](super::sweep): end them with [`Staged::commit`] or [`Staged::abort`].
+/// Dropped, they stay until the next [`sweep()`](super::sweep()): end them with [`Staged::commit`] or [`Staged::abort`].
 #[derive(Debug)]
 pub struct Staged {
     plan: Plan,
