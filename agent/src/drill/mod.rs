@@ -33,7 +33,7 @@ use dr_vault::clock::SharedClock;
 use dr_vault::progress::Progress;
 use dr_vault::read::{Options as ReadOptions, SnapshotReader};
 use dr_vault::storage::counting::Counters;
-use dr_vault::{Cipher, Manifest, Repository, SnapshotId, SourceRecord};
+use dr_vault::{Cipher, Manifest, Repository, SnapshotId, SourceRecord, Window};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -252,7 +252,11 @@ impl<'a> Drill<'a> {
         for source in &mut self.sources {
             source.checks.sort_by_key(|check| check.rung);
         }
-        report.sources = self.sources.into_iter().map(Source::report).collect();
+        report.sources = self
+            .sources
+            .into_iter()
+            .map(|source| source.report(self.manifest.window))
+            .collect();
         let now = Transfers::of(self.counters);
         report.bytes.protected = report.sources.iter().map(|source| source.bytes).sum();
         report.bytes.fetched = now.fetched - self.before.fetched;
@@ -317,7 +321,7 @@ impl Source {
         }
     }
 
-    fn report(self) -> SourceReport {
+    fn report(self, window: Option<Window>) -> SourceReport {
         let pins = match &self.stamp {
             Some(Stamp::Lancedb(lance)) => {
                 let held = lance.pins.file_systems.iter().flat_map(|pins| &pins.held);
@@ -335,9 +339,13 @@ impl Source {
             root: self.record.root,
             files: self.record.files,
             bytes: self.record.bytes,
-            capture: Some(Capture {
-                exact: true,
-                window: 0.0,
+            capture: window.map(|window| Capture {
+                exact: window.exact,
+                window: if window.exact {
+                    0.0
+                } else {
+                    window.to.duration_since(window.from).as_secs_f64()
+                },
                 pins,
             }),
             verdict: Verdict::Inconclusive,
