@@ -1,0 +1,124 @@
+//! Repositories and sources that are not what they should be: never a silent pass.
+
+use dr_tests::files;
+use dr_tests::fixtures::{self, Unpacked};
+use dr_tests::host::Host;
+
+const NOT_BUILT: &str = "dr-agent is not built";
+
+fn protected() -> Option<(Host, Unpacked)> {
+    let host = Host::new()?;
+    let unpacked = fixtures::small().last()?.unpack();
+    let host = host.with_database("memory", &unpacked.database());
+    host.set_up();
+    Some((host, unpacked))
+}
+
+#[test]
+fn a_wrong_key_opens_nothing() {
+    let Some((host, _unpacked)) = protected() else {
+        return dr_tests::skip("a_wrong_key_opens_nothing", NOT_BUILT);
+    };
+    let Some((other, _other_unpacked)) = protected() else {
+        return;
+    };
+    let key = other.key_file().display().to_string();
+    let refused = host
+        .run(&["snapshots", "list", "--identity", &key])
+        .expect_code(77);
+    refused.expect_said(&["key"]);
+}
+
+#[test]
+fn a_newer_format_is_left_alone() {
+    let Some((host, _unpacked)) = protected() else {
+        return dr_tests::skip("a_newer_format_is_left_alone", NOT_BUILT);
+    };
+    let path = host.repository_dir().join("config");
+    let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+    let newer = text.replacen("\"format\":1", "\"format\":2", 1);
+    assert_ne!(text, newer, "the format stands in clear in config: {text}");
+    files::overwrite(&path, newer.as_bytes());
+    let before = files::hashes(&host.repository_dir());
+    let refused = host.run(&["snapshot"]).expect_code(65);
+    refused.expect_said(&["2", "newer"]);
+    assert_eq!(
+        files::hashes(&host.repository_dir()),
+        before,
+        "nothing was written into it"
+    );
+}
+
+#[test]
+fn another_repository_in_its_place_is_noticed() {
+    let case = "another_repository_in_its_place_is_noticed";
+    let Some((host, _unpacked)) = protected() else {
+        return dr_tests::skip(case, NOT_BUILT);
+    };
+    let _first = host.snapshot();
+    let Some((other, _other_unpacked)) = protected() else {
+        return;
+    };
+    // The other repository opens with this host's key, so that only its identity tells.
+    std::fs::copy(other.key_file(), host.key_file()).unwrap();
+    files::put_back(&other.repository_dir(), &host.repository_dir());
+    let refused = host.run(&["snapshot"]);
+    assert!([65, 77].contains(&refused.code()), "{refused:?}");
+    refused.expect_said(&["repository"]);
+}
+
+#[test]
+fn an_older_state_put_back_is_noticed() {
+    let case = "an_older_state_put_back_is_noticed";
+    let Some((host, unpacked)) = protected() else {
+        return dr_tests::skip(case, NOT_BUILT);
+    };
+    let _first = host.snapshot();
+    let older = host.path().join("older");
+    files::copy(&host.repository_dir(), &older);
+    std::fs::remove_dir_all(unpacked.database().join("tool_calls.lance")).unwrap();
+    let second = host.snapshot()["id"].as_str().unwrap().to_owned();
+    files::put_back(&older, &host.repository_dir());
+    let check = host.run(&["repository", "check"]);
+    assert_ne!(check.code(), 0, "{check:?}");
+    check.expect_said(&[&second[..8]]);
+}
+
+#[test]
+fn an_empty_source_is_suspect_and_never_latest() {
+    let case = "an_empty_source_is_suspect_and_never_latest";
+    let Some((host, unpacked)) = protected() else {
+        return dr_tests::skip(case, NOT_BUILT);
+    };
+    let good = host.snapshot()["id"].as_str().unwrap().to_owned();
+    for table in unpacked.facts.tables.keys() {
+        std::fs::remove_dir_all(unpacked.database().join(format!("{table}.lance"))).unwrap();
+    }
+    let suspect = host.run(&["snapshot"]);
+    assert_eq!(suspect.code(), 2, "{suspect:?}");
+    suspect.expect_said(&["SUSPECT"]);
+    let latest = host
+        .run(&["snapshots", "show", "latest", "--output", "json"])
+        .expect_code(0)
+        .json();
+    assert_eq!(latest["id"], good.as_str(), "{latest:#}");
+}
+
+#[test]
+fn a_source_that_lost_more_than_half_is_suspect() {
+    let case = "a_source_that_lost_more_than_half_is_suspect";
+    let Some((host, unpacked)) = protected() else {
+        return dr_tests::skip(case, NOT_BUILT);
+    };
+    let good = host.snapshot()["id"].as_str().unwrap().to_owned();
+    std::fs::remove_dir_all(unpacked.database().join("memory.lance")).unwrap();
+    std::fs::remove_dir_all(unpacked.database().join("context.lance")).unwrap();
+    let suspect = host.run(&["snapshot"]);
+    assert_eq!(suspect.code(), 2, "{suspect:?}");
+    suspect.expect_said(&["SUSPECT"]);
+    let latest = host
+        .run(&["snapshots", "show", "latest", "--output", "json"])
+        .expect_code(0)
+        .json();
+    assert_eq!(latest["id"], good.as_str(), "{latest:#}");
+}
