@@ -47,7 +47,7 @@ impl Repository {
     /// The check must not pass, and must name the object, or for swapped ones either of them.
     #[track_caller]
     fn must_name(&self, damage: &str, objects: &[&Path]) {
-        let check = self.host.run(&["repository", "check"]);
+        let check = self.host.run(&["repository", "check", "--full"]);
         assert_ne!(check.code(), 0, "{damage} passed\n{check:?}");
         let said = check.said();
         let named = objects

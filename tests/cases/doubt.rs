@@ -35,9 +35,18 @@ fn a_newer_format_is_left_alone() {
         return dr_tests::skip("a_newer_format_is_left_alone", NOT_BUILT);
     };
     let path = host.repository_dir().join("config");
-    let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
-    let newer = text.replacen("\"format\":1", "\"format\":2", 1);
-    assert_ne!(text, newer, "the format stands in clear in config: {text}");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let first = text
+        .lines()
+        .next()
+        .unwrap()
+        .replacen("\"version\":1", "\"version\":2", 1);
+    assert!(
+        !text.starts_with(&first),
+        "the version stands in clear in config: {text}"
+    );
+    // A newer version would write a right checksum, too.
+    let newer = format!("{first}\n{{\"blake3\":\"{}\"}}\n", blake3::hash(first.as_bytes()));
     files::overwrite(&path, newer.as_bytes());
     let before = files::hashes(&host.repository_dir());
     let refused = host.run(&["snapshot"]).expect_code(65);
@@ -63,7 +72,7 @@ fn another_repository_in_its_place_is_noticed() {
     std::fs::copy(other.key_file(), host.key_file()).unwrap();
     files::put_back(&other.repository_dir(), &host.repository_dir());
     let refused = host.run(&["snapshot"]);
-    assert!([65, 77].contains(&refused.code()), "{refused:?}");
+    assert!([65, 77, 78].contains(&refused.code()), "{refused:?}");
     refused.expect_said(&["repository"]);
 }
 

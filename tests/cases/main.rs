@@ -1,5 +1,10 @@
 //! System tests: one binary, because linking is what costs. A file here is a group of cases.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a case fails by panicking; its helpers are no exception"
+)]
+
 mod crash;
 mod damage;
 mod doubt;

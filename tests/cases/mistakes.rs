@@ -37,7 +37,7 @@ const MISTAKES: &[Mistake] = &[
         replace: "kind = \"lancedb\"",
         with: "kind = \"lance\"",
         code: 78,
-        says: &["kind", "lance", "lancedb", "audit-log"],
+        says: &["kind", "lance", "lancedb"],
     },
     Mistake {
         replace: "[repository]\n",

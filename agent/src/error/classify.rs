@@ -220,7 +220,11 @@ fn vault(error: &dr_vault::Error) -> Option<(Class, Vec<String>)> {
         Vault::NotARepository { .. } => Class::NotARepository,
         Vault::AlreadyInitialised { .. } => Class::Exists,
         Vault::InvalidOptions { .. } => Class::Configuration,
-        Vault::KeyFile { .. } | Vault::Wrap { .. } => Class::Key,
+        Vault::KeyFile { .. } => {
+            let hint = "on a host without a repository `dr-agent init` makes its key file; on another, copy the recovery key here and give --identity FILE";
+            return Some((Class::Key, vec![hint.to_owned()]));
+        }
+        Vault::Wrap { .. } => Class::Key,
         Vault::SnapshotNotFound { .. } => Class::NotFound,
         Vault::SnapshotAmbiguous { .. } => Class::Usage,
         Vault::TooLarge { .. } => Class::Configuration,

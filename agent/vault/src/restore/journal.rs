@@ -138,7 +138,9 @@ impl Journal {
         let whole = bytes
             .split_inclusive(|byte| *byte == b'\n')
             .filter(|line| line.ends_with(b"\n"));
-        let line = whole.filter_map(|line| serde_json::from_slice(line).ok()).next_back();
+        let line = whole
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .next_back();
         Ok(Some((
             Self {
                 path: path.to_owned(),
