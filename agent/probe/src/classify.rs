@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn messages_name_files_and_not_lance_s_source() {
-        let text = "LanceError(IO): Not found: t.lance/data/x.lance, /root/lance-io/src/reader.rs:335:56, /rustc/ops.rs:2:5";
+        let text = "LanceError(IO): Not found: t.lance/data/x.lance, /build/lance-io/src/reader.rs:335:56, /rustc/ops.rs:2:5";
         assert_eq!(named_missing(text).as_deref(), Some("t.lance/data/x.lance"));
         assert_eq!(
             without_places(text),
