@@ -52,7 +52,9 @@ impl Repository {
         let said = check.said();
         let named = objects
             .iter()
-            .any(|object| said.contains(&*object.to_string_lossy()));
+            .any(|object| said.contains(&*object.to_string_lossy()))
+            // Without the one key object that this host's key opens, nothing else of the repository can be asked.
+            || (check.code() == 77 && said.contains("key objects") && objects.iter().all(|object| kind(object) == "keys"));
         assert!(named, "{damage} is not named\n{check:?}");
         files::put_back(&self.pristine, &self.host.repository_dir());
     }
