@@ -59,6 +59,16 @@ impl Folder {
             .unwrap_or_else(|| panic!("no file like {parts:?}"))
     }
 
+    /// The largest such file: of a table's data files one that its head still reads, for compaction made it.
+    pub(crate) fn largest(&self, parts: &[&str]) -> String {
+        let alike = self
+            .files
+            .iter()
+            .filter(|(path, _)| parts.iter().all(|part| path.contains(part)));
+        let largest = alike.max_by_key(|(_, len)| **len).map(|(path, _)| path.clone());
+        largest.unwrap_or_else(|| panic!("no file like {parts:?}"))
+    }
+
     /// All files.
     pub(crate) fn files(&self) -> impl Iterator<Item = &String> {
         self.files.keys()
