@@ -59,14 +59,15 @@ impl Folder {
             .unwrap_or_else(|| panic!("no file like {parts:?}"))
     }
 
-    /// The largest such file: of a table's data files one that its head still reads, for compaction made it.
-    pub(crate) fn largest(&self, parts: &[&str]) -> String {
-        let alike = self
+    /// All such files, the largest first.
+    pub(crate) fn by_size(&self, part: &str) -> Vec<String> {
+        let mut alike: Vec<_> = self
             .files
             .iter()
-            .filter(|(path, _)| parts.iter().all(|part| path.contains(part)));
-        let largest = alike.max_by_key(|(_, len)| **len).map(|(path, _)| path.clone());
-        largest.unwrap_or_else(|| panic!("no file like {parts:?}"))
+            .filter(|(path, _)| path.contains(part))
+            .collect();
+        alike.sort_by_key(|(_, len)| std::cmp::Reverse(**len));
+        alike.into_iter().map(|(path, _)| path.clone()).collect()
     }
 
     /// All files.
