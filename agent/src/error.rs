@@ -154,6 +154,17 @@ impl fmt::Debug for Failure {
     }
 }
 
+/// An error with all its causes, in one line: for findings, which have no room for more.
+pub fn in_one_line(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
 /// Adds what was being done to any result that can become a failure.
 pub trait Doing<T> {
     /// Adds a verb phrase ("open the repository").

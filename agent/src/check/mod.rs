@@ -14,6 +14,8 @@ pub mod vector_db;
 use dr_proto::model::{Finding, Verdict};
 use serde::Serialize;
 
+use crate::error::in_one_line;
+
 /// The most findings that one source carries; the rest are counted.
 const MOST: usize = 100;
 
@@ -50,7 +52,7 @@ impl Checked {
         let mut checked = Self::new(subject, Verdict::Inconclusive, "not asked");
         checked.findings.push(Finding {
             subject: subject.to_owned(),
-            what: chain(error),
+            what: in_one_line(error),
         });
         checked
     }
@@ -77,15 +79,4 @@ fn limited(findings: impl Iterator<Item = Finding>) -> Vec<Finding> {
         });
     }
     findings
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

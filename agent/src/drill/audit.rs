@@ -7,7 +7,7 @@ use dr_proto::model::{Cause, CheckResult, Finding, Outcome, Rung};
 use tokio_util::sync::CancellationToken;
 
 use super::judge;
-use super::rungs::chain;
+use crate::error::in_one_line;
 use crate::stamp::LogStamp;
 
 /// One segment of the log: its name and its bytes.
@@ -130,7 +130,7 @@ fn unreadable(segment: &str, error: &std::io::Error) -> CheckResult {
     let inner = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<dr_vault::read::Error>());
-    let what = chain(inner.map_or(error as &dyn std::error::Error, |inner| inner));
+    let what = in_one_line(inner.map_or(error as &dyn std::error::Error, |inner| inner));
     let damaged = inner.is_some_and(dr_vault::read::Error::is_damage);
     let mut check = judge::unasked(Rung::Audit, Cause::StoreUnavailable, segment, what);
     if damaged {

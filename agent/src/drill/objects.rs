@@ -6,8 +6,8 @@ use indicatif::BinaryBytes;
 use tokio::time::Instant;
 
 use super::restored::Restored;
-use super::rungs::chain;
 use super::{Drill, judge};
+use crate::error::in_one_line;
 
 impl Drill<'_> {
     /// Rung 1: all objects that the snapshot needs, by listing.
@@ -136,7 +136,7 @@ fn unasked(rung: Rung, error: &dr_vault::Error, seconds: f64) -> CheckResult {
         .map_or_else(|| "repository".to_owned(), ToString::to_string);
     let findings = vec![Finding {
         subject,
-        what: chain(error),
+        what: in_one_line(error),
     }];
     CheckResult {
         rung,

@@ -10,9 +10,9 @@ use dr_proto::model::{Cause, CheckResult, Finding, Outcome, Rung};
 use dr_vault::restore::{self, Place, Selection};
 use tokio::time::Instant;
 
-use super::rungs::chain;
 use super::tables::{self, Asked};
 use super::{Drill, audit, judge};
+use crate::error::in_one_line;
 use crate::probe;
 use crate::restore::Error;
 use crate::snapshot::row_key;
@@ -237,7 +237,7 @@ fn failed(error: &Error) -> CheckResult {
         figure: "not restored".to_owned(),
         findings: vec![Finding {
             subject: "restore".to_owned(),
-            what: chain(error),
+            what: in_one_line(error),
         }],
         seconds: 0.0,
     }

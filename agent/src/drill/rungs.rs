@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::tables::{self, Asked};
 use super::{Drill, audit};
+use crate::error::in_one_line;
 use crate::probe::SnapshotTree;
 use crate::snapshot::row_key;
 use crate::stamp::Stamp;
@@ -110,19 +111,8 @@ pub(super) fn unread(rung: Rung, error: &read::Error) -> CheckResult {
         figure: "not read".to_owned(),
         findings: vec![Finding {
             subject: "file list".to_owned(),
-            what: chain(error),
+            what: in_one_line(error),
         }],
         seconds: 0.0,
     }
-}
-
-/// An error with all its causes, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

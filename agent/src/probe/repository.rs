@@ -1,7 +1,6 @@
 //! A source of a snapshot as a tree: what lies in the repository, and nothing else.
 
 use std::collections::BTreeMap;
-use std::error::Error as _;
 use std::ops::Range;
 
 use async_trait::async_trait;
@@ -9,6 +8,8 @@ use bytes::Bytes;
 use dr_probe_wire::tree::{FileStat, FileTree, Listed, TreeError};
 use dr_vault::read::{Error, Node, SourceReader};
 use dr_vault::tree::TreePath;
+
+use crate::error::in_one_line;
 
 /// Files of one source, read and verified chunk by chunk as a probe asks for them.
 #[derive(Debug, Clone)]
@@ -102,12 +103,7 @@ fn etag(node: &Node) -> String {
 
 /// Damage is told apart from an answer that did not come: only the first says anything about the data.
 fn tree_error(error: Error) -> TreeError {
-    let mut why = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        why = format!("{why}: {error}");
-        cause = error.source();
-    }
+    let why = in_one_line(&error);
     if error.is_damage() {
         TreeError::Damaged(why)
     } else {
