@@ -13,7 +13,7 @@ pub mod discover;
 pub mod doctor;
 pub mod drill;
 pub mod error;
-pub mod exit;
+pub use dr_proto::model::exit;
 pub mod key;
 pub mod probe;
 pub mod report;

@@ -1,16 +1,30 @@
-//! What a drill asks, what it finds and what that proves.
+//! What a drill asks, what it finds and what that proves; what is asked of hosts, and where that stands.
 //!
 //! Agents fill these types, reports and metrics are drawn from them. Everything serialises to JSON as it stands:
 //! field names here are the report's field names.
 
 mod check;
 mod drill;
+pub mod exit;
+mod host;
+mod link;
 mod proof;
 mod report;
+mod task;
 mod verdict;
 
 pub use check::{CheckResult, Finding, Outcome};
 pub use drill::{DrillId, DrillKind, ParseDrillError};
+pub use host::{Allow, HostName, ParseHostError, SnapshotInfo, SourceInfo};
+pub use link::{
+    AgentMessage, CancelTask, CoordinatorMessage, Goodbye, GoodbyeReason, Heartbeat, Hello, History, Inventory,
+    PROTOCOL, PlanText, Slot, StartTask, Suspension, TOLERATED_SKEW, TaskKey, TaskResult, TaskUpdate, Welcome,
+    tolerates,
+};
 pub use proof::{ProofLevel, Rung};
 pub use report::{Bytes, Capture, Freshness, Phase, Report, Rpo, SnapshotRef, SourceReport};
+pub use task::{
+    CheckKind, CheckWork, DrillWork, Existing, Fence, IllegalStep, ParseTaskError, Progress, RestoreWork, RunId,
+    RunState, SnapshotWork, TaskId, TaskOutcome, TaskState, Work,
+};
 pub use verdict::{Cause, Verdict};

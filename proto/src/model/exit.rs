@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use dr_proto::model::Verdict;
+use super::Verdict;
 
 /// How a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

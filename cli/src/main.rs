@@ -1,0 +1,3 @@
+//! `drctl`: the operator's command line.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The coordinator: tracks the drill schedule, drives the agents, keeps what they proved.
+
+pub mod reconcile;

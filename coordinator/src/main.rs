@@ -1,0 +1,3 @@
+//! `dr-coordinator`: see the library for what it does.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! What the coordinator does by itself: passes that compare wanted with actual, and act.

@@ -1,0 +1,1 @@
+//! Channels and clients of the services.

@@ -1,0 +1,167 @@
+//! What a task asks of an agent.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::ParseTaskError;
+use crate::model::{DrillKind, HostName};
+
+/// What a task asks of an agent. No command line and no URL travels in it: hooks are names in the agent's own file,
+/// and a repository is named by its host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// Take a snapshot.
+    Snapshot(SnapshotWork),
+    /// Rehearse the recovery of one.
+    Drill(DrillWork),
+    /// Restore one.
+    Restore(RestoreWork),
+    /// Look at the live sources.
+    Check(CheckWork),
+}
+
+/// Take a snapshot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotWork {
+    /// Names of sources; an entry's name stands for all matches of its glob. Empty: all.
+    pub sources: Vec<String>,
+    /// Read files again that can not have changed.
+    pub reread: bool,
+    /// Why, for whoever reads the list.
+    pub reason: Option<String>,
+}
+
+/// Rehearse the recovery of a snapshot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DrillWork {
+    /// Its kind.
+    pub kind: DrillKind,
+    /// `latest`, or (the start of) a snapshot's id.
+    pub snapshot: String,
+    /// The host whose repository is rehearsed; `None`: the agent's own.
+    pub from_host: Option<HostName>,
+    /// The most bytes that the rung `bytes` reads beyond what other rungs read; `None`: everything.
+    pub bytes_budget: Option<u64>,
+    /// Names of hooks in the agent's own file.
+    pub hooks: Vec<String>,
+    /// How far recall may fall below recall at the cut; `None`: the agent's default.
+    pub recall_tolerance: Option<f64>,
+}
+
+/// Restore a snapshot, or a part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreWork {
+    /// The host whose repository is restored from; `None`: the agent's own.
+    pub from_host: Option<HostName>,
+    /// `latest`, or (the start of) a snapshot's id.
+    pub snapshot: String,
+    /// Names of sources. Empty: all.
+    pub sources: Vec<String>,
+    /// One table of a database, by its path in the database.
+    pub table: Option<String>,
+    /// Globs of paths within sources (`*`, `?`, `**`). Empty: all.
+    pub paths: Vec<String>,
+    /// The folder below which each source gets a folder of its name; absolute, and allowed by the agent's own file.
+    pub to: PathBuf,
+    /// What may happen to what stands at the target.
+    pub existing: Existing,
+    /// Fetch every byte, also of files that stand at the target and have the right hash.
+    pub fetch_all: bool,
+    /// Answer with the plan and do nothing.
+    pub plan_only: bool,
+}
+
+/// What may happen to what stands at a restore's target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Existing {
+    /// Nothing: the target must be absent or empty.
+    #[default]
+    Refuse,
+    /// The folder is exchanged as a whole; the old one stays beside it.
+    Exchange,
+    /// What is restored is exchanged entry by entry; everything else in the folder stays.
+    Entries,
+}
+
+/// Look at the live sources, read-only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckWork {
+    /// What to look at.
+    pub kind: CheckKind,
+    /// Names of sources. Empty: all of the kind.
+    pub sources: Vec<String>,
+}
+
+/// What a live check looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckKind {
+    /// Databases: heads readable, closures complete, branches safe.
+    VectorDb,
+    /// Audit logs: framing, chain, continuity.
+    AuditLog,
+    /// Protection: ages of the last snapshot and proof, bit rot of files that can not change.
+    DrIntegrity,
+}
+
+impl fmt::Display for CheckKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::VectorDb => "vector-db",
+            Self::AuditLog => "audit-log",
+            Self::DrIntegrity => "dr-integrity",
+        })
+    }
+}
+
+impl FromStr for CheckKind {
+    type Err = ParseTaskError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "vector-db" => Ok(Self::VectorDb),
+            "audit-log" => Ok(Self::AuditLog),
+            "dr-integrity" => Ok(Self::DrIntegrity),
+            _ => Err(ParseTaskError::Check(text.to_owned())),
+        }
+    }
+}
+
+impl Work {
+    /// The word for the task in metrics and state files: `snapshot`, `drill`, `restore` or `check`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Snapshot(_) => "snapshot",
+            Self::Drill(_) => "drill",
+            Self::Restore(_) => "restore",
+            Self::Check(_) => "check",
+        }
+    }
+
+    /// The host whose repository the work reads, if it is not the agent's own.
+    pub fn from_host(&self) -> Option<&HostName> {
+        match self {
+            Self::Drill(drill) => drill.from_host.as_ref(),
+            Self::Restore(restore) => restore.from_host.as_ref(),
+            Self::Snapshot(_) | Self::Check(_) => None,
+        }
+    }
+}
+
+/// What lists show: `snapshot`, `drill verify`, `restore`, `check vector-db`.
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Snapshot(_) => f.write_str("snapshot"),
+            Self::Drill(drill) => write!(f, "drill {}", drill.kind),
+            Self::Restore(restore) if restore.plan_only => f.write_str("restore plan"),
+            Self::Restore(_) => f.write_str("restore"),
+            Self::Check(check) => write!(f, "check {}", check.kind),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Mutual TLS: who is at the other end.

@@ -1,0 +1,1 @@
+//! Traces, logs and the metrics endpoint of the daemons and the command line.

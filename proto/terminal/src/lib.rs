@@ -1,0 +1,1 @@
+//! What the binaries print: tables, progress, errors.
