@@ -8,7 +8,6 @@ mod error;
 mod load;
 mod model;
 mod source;
-mod units;
 mod upload;
 mod validate;
 
@@ -20,8 +19,8 @@ pub use self::model::{
     Scratch, Tls,
 };
 pub use self::source::{ExpandError, ResolvedSource, Source, SourceKind, expand_all, is_glob};
-pub use self::units::{Floor, InvalidUnit, Percent, Period, Rate, Size};
 pub use self::upload::{InvalidWindow, UploadLimits, Window};
+pub use dr_proto::model::units::{Floor, InvalidUnit, Percent, Period, Rate, Size};
 
 /// The commented sample, as it ships.
 pub const SAMPLE: &str = include_str!("../../agent.sample.toml");

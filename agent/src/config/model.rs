@@ -10,8 +10,8 @@ use dr_proto::model::DrillKind;
 use serde::Deserialize;
 
 use super::source::Source;
-use super::units::{Floor, Percent, Period, Size};
 use super::upload::UploadLimits;
+use dr_proto::model::units::{Floor, Percent, Period, Size};
 
 /// Everything one host is configured with.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -141,6 +141,9 @@ pub struct Tls {
 pub struct Repository {
     /// `s3://bucket/prefix` or `file:///dir`; `{host}` is the host's name.
     pub url: String,
+    /// The URL as it was written, with `{host}`: where repositories of other hosts of the same fleet live.
+    #[serde(skip)]
+    pub template: String,
     /// Settings of S3 stores.
     pub s3: S3,
     /// The file with this host's key (an age identity).

@@ -8,7 +8,7 @@ use dr_lance::History;
 use dr_lance::pins::PinMethod;
 use serde::Deserialize;
 
-use super::units::Period;
+use dr_proto::model::units::Period;
 
 /// One `[[source]]` as written; its path may be a glob.
 #[derive(Debug, Clone, Deserialize)]

@@ -8,7 +8,7 @@ use jiff::civil::{DateTime, Time, Weekday};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use super::units::Rate;
+use dr_proto::model::units::Rate;
 
 /// Upload rates: one that always holds, and windows in local time in which a lower one does.
 #[derive(Debug, Clone)]

@@ -1,12 +1,13 @@
 //! What agents and the coordinator say to each other.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Allow, Fence, HostName, Progress, RunId, SnapshotInfo, SourceInfo, TaskId, TaskOutcome, Work};
+use super::{
+    Allow, Fence, HostName, Labels, Progress, RunId, SnapshotInfo, SourceInfo, TaskId, TaskOutcome, Work,
+};
 
 /// The minor version of the agent protocol that this build speaks.
 pub const PROTOCOL: u32 = 2;
@@ -180,7 +181,7 @@ pub struct Welcome {
     /// Its clock as it sent this.
     pub clock: Timestamp,
     /// Labels of the agent's host.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// It knows nothing of the host's past and wants its history.
     pub wants_history: bool,
 }

@@ -4,27 +4,36 @@
 //! field names here are the report's field names.
 
 mod check;
+pub mod document;
 mod drill;
 pub mod exit;
 mod host;
+mod identity;
+mod labels;
 mod link;
 mod proof;
 mod report;
+pub mod schedule;
 mod task;
+mod token;
+pub mod units;
 mod verdict;
 
 pub use check::{CheckResult, Finding, Outcome};
 pub use drill::{DrillId, DrillKind, ParseDrillError};
 pub use host::{Allow, HostName, ParseHostError, SnapshotInfo, SourceInfo};
+pub use identity::{Domain, Identity, ParseIdentityError, Role};
+pub use labels::{HOST, LabelError, Labels, Requirement, Selector, SelectorError, Test};
 pub use link::{
-    AgentMessage, CancelTask, CoordinatorMessage, Goodbye, GoodbyeReason, Heartbeat, Hello, History, Inventory,
-    PROTOCOL, PlanText, Slot, StartTask, Suspension, TOLERATED_SKEW, TaskKey, TaskResult, TaskUpdate, Welcome,
-    tolerates,
+    AgentMessage, CancelTask, CoordinatorMessage, Goodbye, GoodbyeReason, Heartbeat, Hello, History,
+    Inventory, PROTOCOL, PlanText, Slot, StartTask, Suspension, TOLERATED_SKEW, TaskKey, TaskResult,
+    TaskUpdate, Welcome, tolerates,
 };
 pub use proof::{ProofLevel, Rung};
 pub use report::{Bytes, Capture, Freshness, Phase, Report, Rpo, SnapshotRef, SourceReport};
 pub use task::{
-    CheckKind, CheckWork, DrillWork, Existing, Fence, IllegalStep, ParseTaskError, Progress, RestoreWork, RunId,
-    RunState, SnapshotWork, TaskId, TaskOutcome, TaskState, Work,
+    CheckKind, CheckWork, DrillWork, Existing, Fence, IllegalStep, ParseTaskError, Progress, RestoreWork,
+    RunId, RunState, SnapshotWork, TaskId, TaskOutcome, TaskState, Work,
 };
+pub use token::{EnrolmentToken, Fingerprint, ParseTokenError, Secret, SecretHash, TokenId};
 pub use verdict::{Cause, Verdict};
