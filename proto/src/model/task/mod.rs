@@ -15,7 +15,7 @@ pub use state::{IllegalStep, RunState, TaskState};
 pub use work::{CheckKind, CheckWork, DrillWork, Existing, RestoreWork, SnapshotWork, Work};
 
 /// A UUID of version 7 for a thing made at `at`, so that ids sort by time.
-fn new_id(at: Timestamp) -> Uuid {
+pub(super) fn new_id(at: Timestamp) -> Uuid {
     let seconds = at.as_second().max(0).unsigned_abs();
     let nanos = at.subsec_nanosecond().max(0).unsigned_abs();
     Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos))
