@@ -2,58 +2,34 @@
 //! panics.
 
 use std::ffi::OsString;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use clap::error::ErrorKind;
+use dr_terminal::start;
 use dr_vault::clock::SystemClock;
 use dr_vault::storage::counting::Counters;
 use tracing_subscriber::EnvFilter;
 
 use super::{Cli, Command, Global};
 use crate::config::{self, Config, DEFAULT_PATH, Surroundings};
-use crate::error::{Class, Doing, Failure, Outcome};
+use crate::error::{self, Doing, Failure, Outcome};
 use crate::exit::Code;
 use crate::key;
 use crate::session::Session;
 use crate::stop::Stop;
-use crate::ui::{Format, LogWriter, Options, Ui};
+use crate::ui::{LogWriter, Ui};
 
 /// Runs the process's command line.
 pub fn main() -> ExitCode {
-    let arguments: Vec<OsString> = std::env::args_os().collect();
-    silence_default_panics();
-    match catch_unwind(AssertUnwindSafe(|| run(&arguments))) {
-        Ok(code) => code.into(),
-        Err(_) => Code::Internal.into(),
-    }
-}
-
-/// A panic is our mistake: one message with its place, and exit code 70.
-fn silence_default_panics() {
-    std::panic::set_hook(Box::new(|panic| {
-        let ui = Ui::new(Options::default());
-        let what = panic.payload_as_str().unwrap_or("no message");
-        let place = panic
-            .location()
-            .map(|place| format!(" at {place}"))
-            .unwrap_or_default();
-        let thread = std::thread::current();
-        ui.complain(&format!(
-            "Error: internal error in thread `{}`{place}: {what}\nHint: this is a mistake in dr-agent {}; please report it",
-            thread.name().unwrap_or("unnamed"),
-            env!("CARGO_PKG_VERSION"),
-        ));
-    }));
+    start::guarded("dr-agent", env!("CARGO_PKG_VERSION"), run)
 }
 
 fn run(arguments: &[OsString]) -> Code {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
-        Err(error) => return misunderstood(&error, arguments),
+        Err(error) => return start::misunderstood(&error, arguments),
     };
     let ui = Ui::new(cli.global.ui());
     start_logging(&cli.global, &ui);
@@ -61,52 +37,8 @@ fn run(arguments: &[OsString]) -> Code {
     match outcome {
         Ok(code) => code,
         Err(failure) => {
-            failure.report(&ui, &stop);
-            failure.code(&stop)
-        }
-    }
-}
-
-/// Help and version are results; everything else is a mistake in the command line.
-fn misunderstood(error: &clap::Error, arguments: &[OsString]) -> Code {
-    let asked = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    let after_output = arguments
-        .windows(2)
-        .any(|pair| pair[0] == "--output" && pair[1] == "json");
-    let format = if asked("--output=json") || after_output {
-        Format::Json
-    } else {
-        Format::Table
-    };
-    let ui = Ui::new(Options {
-        format,
-        ci: asked("--ci"),
-        ..Options::default()
-    });
-    let text = error.render();
-    let text = if ui.has_color() {
-        text.ansi().to_string()
-    } else {
-        text.to_string()
-    };
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match ui.data(&text) {
-            Ok(()) => Code::Done,
-            Err(_) => Code::Internal,
-        },
-        _ if ui.is_json() => {
-            let text = error.render().to_string();
-            let message = text
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .trim_start_matches("error: ");
-            Failure::new(Class::Usage, message).report(&ui, &Stop::default());
-            Code::Usage
-        }
-        _ => {
-            ui.complain(&text);
-            Code::Usage
+            error::report(&failure, &ui, &stop);
+            error::code(&failure, &stop)
         }
     }
 }

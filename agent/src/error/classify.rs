@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::sync::Arc;
 
+use dr_terminal::Classify;
 use dr_vault::storage;
 
 use super::engine;
@@ -128,16 +129,22 @@ impl Class {
     }
 }
 
-/// The class of an error by the first of its chain that is known, with what to do.
-pub(super) fn classify(error: &(dyn StdError + 'static)) -> (Class, Vec<String>) {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(known) = known(error) {
-            return known;
-        }
-        next = error.source();
+impl Classify for Class {
+    fn known(error: &(dyn StdError + 'static)) -> Option<(Self, Vec<String>)> {
+        known(error)
     }
-    (Class::Internal, Vec::new())
+
+    fn unknown() -> Self {
+        Self::Internal
+    }
+
+    fn name(self) -> &'static str {
+        self.name()
+    }
+
+    fn code(self) -> Code {
+        self.code()
+    }
 }
 
 fn known(error: &(dyn StdError + 'static)) -> Option<(Class, Vec<String>)> {
@@ -292,8 +299,8 @@ mod tests {
     #[error("do something")]
     struct Outer<E: StdError + 'static>(#[source] E);
 
-    fn class_of(error: impl StdError + 'static) -> Class {
-        classify(&Outer(error)).0
+    fn class_of(error: impl StdError + Send + Sync + 'static) -> Class {
+        dr_terminal::Failure::<Class>::from(Outer(error)).class()
     }
 
     #[test]

@@ -1,13 +1,11 @@
 //! Reports of drills: kept as JSON in the state directory, drawn as a page for the terminal.
 
-mod page;
-
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use dr_proto::model::Report;
 
-pub use page::page;
+pub use dr_terminal::page;
 
 /// Why a report could not be kept or read back.
 #[derive(Debug, thiserror::Error)]

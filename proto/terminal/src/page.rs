@@ -210,7 +210,7 @@ fn plain_table(width: Option<u16>) -> Table {
 }
 
 /// Seconds as people read them: `0.42 s`, `12.3 s`, `4 minutes`.
-pub(crate) fn seconds(value: f64) -> String {
+fn seconds(value: f64) -> String {
     match value {
         v if v < 10.0 => format!("{v:.2} s"),
         v if v < 120.0 => format!("{v:.1} s"),
