@@ -14,6 +14,7 @@ pub mod doctor;
 pub mod drill;
 pub mod error;
 pub use dr_proto::model::exit;
+pub mod job;
 pub mod key;
 pub mod probe;
 pub mod report;

@@ -1,19 +1,15 @@
 //! `dr-agent check vector-db|audit-log|dr-integrity`.
 
-use std::collections::BTreeMap;
-
 use clap::{Args, Subcommand};
-use dr_auditlog::LogState;
-use dr_proto::model::{Finding, Verdict};
+use dr_proto::model::{CheckKind, Finding, Verdict};
 use dr_vault::progress::Progress;
-use serde::Serialize;
 
-use crate::check::{self, Checked, audit_log, integrity, vector_db};
-use crate::config::{Period, ResolvedSource, Size, SourceKind};
-use crate::error::{Class, Doing, Failure, Outcome};
+use crate::config::{Period, Size};
+use crate::error::Outcome;
 use crate::exit::Code;
+use crate::job;
+use crate::job::check::{Answer, Ask};
 use crate::session::Session;
-use crate::stamp::Stamp;
 use crate::ui::Tone;
 use crate::ui::progress::watch;
 
@@ -54,113 +50,44 @@ struct Integrity {
     budget: Size,
 }
 
-/// A check's answer.
-#[derive(Serialize)]
-struct Answer<'a> {
-    check: &'static str,
-    verdict: Verdict,
-    checked: &'a [Checked],
+impl Command {
+    fn ask(self) -> Ask {
+        let (kind, sources) = match self {
+            Self::VectorDb(sources) => (CheckKind::VectorDb, sources.source),
+            Self::AuditLog(sources) => (CheckKind::AuditLog, sources.source),
+            Self::DrIntegrity(limits) => {
+                return Ask {
+                    kind: CheckKind::DrIntegrity,
+                    sources: Vec::new(),
+                    integrity: job::check::Integrity {
+                        snapshot_age: limits.snapshot_age,
+                        proof_age: limits.proof_age,
+                        budget: limits.budget,
+                    },
+                };
+            }
+        };
+        Ask {
+            kind,
+            sources,
+            integrity: job::check::Integrity::default(),
+        }
+    }
 }
 
 pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
-    match arguments.command {
-        Command::VectorDb(sources) => {
-            let sources = of_kind(session, &sources.source, SourceKind::Lancedb)?;
-            let cancel = session.stop.token().clone();
-            let checked =
-                on_threads(session, sources, move |source| vector_db::check(source, &cancel)).await?;
-            answer(session, "vector-db", &checked)
-        }
-        Command::AuditLog(sources) => {
-            let sources = of_kind(session, &sources.source, SourceKind::AuditLog)?;
-            let (cancel, known) = (session.stop.token().clone(), captured(session).await);
-            let check =
-                move |source: &ResolvedSource| audit_log::check(source, known.get(&source.name), &cancel);
-            let checked = on_threads(session, sources, check).await?;
-            answer(session, "audit-log", &checked)
-        }
-        Command::DrIntegrity(arguments) => dr_integrity(session, &arguments).await,
-    }
-}
-
-fn of_kind(session: &Session, names: &[String], kind: SourceKind) -> Result<Vec<ResolvedSource>, Failure> {
-    let mut sources = session.sources(names)?;
-    sources.retain(|source| source.kind == kind);
-    if sources.is_empty() {
-        return Err(Failure::new(
-            Class::NotFound,
-            format!("no source of kind `{}` is configured", kind.as_str()),
-        )
-        .hint("`dr-agent discover DIR` finds them"));
-    }
-    Ok(sources)
-}
-
-/// One source after the other, on a thread that may block.
-async fn on_threads(
-    session: &Session,
-    sources: Vec<ResolvedSource>,
-    check: impl Fn(&ResolvedSource) -> Checked + Send + 'static,
-) -> Result<Vec<Checked>, Failure> {
-    let work = tokio::task::spawn_blocking(move || sources.iter().map(check).collect());
-    session.until_stopped(async { Ok(work.await?) }).await
-}
-
-/// What the last snapshot captured of each log; nothing where no repository can be asked.
-async fn captured(session: &Session) -> BTreeMap<String, LogState> {
-    if session.config.repository.is_none() {
-        return BTreeMap::new();
-    }
-    let asked = async {
-        let repository = session.repository().await?;
-        let info = repository.resolve("latest").await?;
-        Ok::<_, Failure>(repository.manifest(&info.id).await?)
-    };
-    match asked.await {
-        Ok(manifest) => manifest
-            .sources
-            .iter()
-            .filter_map(|source| match Stamp::read(&source.stamp) {
-                Some(Stamp::AuditLog(log)) => Some((source.name.clone(), log.facts.state())),
-                _ => None,
-            })
-            .collect(),
-        Err(failure) => {
-            session.ui.warn(&format!(
-                "logs are not compared with the last snapshot: {failure}"
-            ));
-            BTreeMap::new()
-        }
-    }
-}
-
-async fn dr_integrity(session: &Session, arguments: &Integrity) -> Outcome {
-    let _lock = session.begin("check dr-integrity")?;
-    let options = integrity::Options {
-        snapshot_age: arguments.snapshot_age,
-        proof_age: arguments.proof_age,
-        budget: arguments.budget,
-        cursor: session.state()?.root().join("rehash.json"),
-    };
-    let repository = session.repository().await?;
     let progress = Progress::new();
-    let now = session.clock.now();
-    let checking = integrity::check(&repository, &options, now, &progress, session.stop.token());
-    let checked = watch(&session.ui, "check", &progress, checking)
-        .await
-        .doing(|| "check the recovery of this host".to_owned())?;
-    answer(session, "dr-integrity", &checked)
+    let work = job::check::run(session, arguments.command.ask(), &progress);
+    let answer = watch(&session.ui, "check", &progress, work).await?;
+    print(session, &answer)
 }
 
-fn answer(session: &Session, check: &'static str, checked: &[Checked]) -> Outcome {
-    let verdict = check::verdict(checked);
+fn print(session: &Session, answer: &Answer) -> Outcome {
+    let Answer { check, verdict, checked } = answer;
+    let verdict = *verdict;
     let ui = &session.ui;
     if ui.is_json() {
-        ui.json(&Answer {
-            check,
-            verdict,
-            checked,
-        })?;
+        ui.json(answer)?;
         return Ok(Code::from(verdict));
     }
     let width = checked

@@ -1,22 +1,16 @@
 //! `dr-agent drill`.
 
 use std::str::FromStr;
-use std::time::Duration;
 
 use clap::Args;
-use dr_probe_wire::compare::Rules;
-use dr_proto::model::{DrillKind, Report, Verdict};
+use dr_proto::model::{DrillKind, Report};
 use dr_vault::progress::Progress;
-use jiff::SignedDuration;
-use tokio::time::Instant;
 
-use super::probes;
 use crate::config::Size;
-use crate::drill::{self, ProbeOptions, Request};
-use crate::error::{Class, Doing, Failure, Outcome};
+use crate::error::{Class, Failure, Outcome};
+use crate::job;
 use crate::report;
 use crate::session::Session;
-use crate::state::scratch::Claim;
 use crate::ui::progress::watch;
 
 /// Arguments of `drill`.
@@ -32,7 +26,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "SIZE")]
     bytes_budget: Option<Size>,
     /// By how much recall may be below recall at the cut, where another probe version answers
-    #[arg(long, value_name = "SHARE", default_value_t = 0.02)]
+    #[arg(long, value_name = "SHARE", default_value_t = job::drill::RECALL_TOLERANCE)]
     recall_tolerance: f64,
 }
 
@@ -54,90 +48,20 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
         );
         return Err(Failure::new(Class::Usage, message));
     }
-    let asked = Instant::now();
-    let lock = session.begin("drill")?;
-    let repository = session.repository().await?;
-    let scratch = session.scratch().claim("drill", session.clock.now())?;
-    let request = Request {
+    let ask = job::drill::Ask {
         kind: arguments.kind,
         snapshot: arguments.snapshot,
-        host: session.config.agent.host.clone(),
-        scratch: scratch.path().to_owned(),
-        spool: session.state()?.cache(),
         bytes_budget: arguments.bytes_budget.map(|size| size.0),
-        probe: ProbeOptions {
-            probes: session.config.agent.probes.clone(),
-            beside: probes::beside(),
-            memory: probes::memory(session),
-            deadline: probes::DEADLINE,
-            rules: Rules {
-                recall_tolerance: arguments.recall_tolerance,
-                ..Rules::default()
-            },
-        },
-        asked,
+        recall_tolerance: arguments.recall_tolerance,
     };
-    let (progress, stop) = (Progress::new(), session.stop.token());
-    let work = drill::run(
-        &repository,
-        &session.counters,
-        &request,
-        &session.clock,
-        &progress,
-        stop,
-    );
-    let report = watch(&session.ui, "drill", &progress, work).await?;
-    clear(session, scratch, report.verdict);
-    let path = report::save(&session.state()?.reports(), &report)?;
-    record(session, &repository, &report).await;
-    drop(lock);
-    print(session, &report, &path)?;
-    Ok(match (report.verdict, session.stop.reason()) {
+    let progress = Progress::new();
+    let work = job::drill::run(session, ask, &progress);
+    let drilled = watch(&session.ui, "drill", &progress, work).await?;
+    print(session, &drilled.report, &drilled.path)?;
+    Ok(match (drilled.report.verdict, session.stop.reason()) {
         (_, Some(reason)) => reason.code(),
         (verdict, None) => verdict.into(),
     })
-}
-
-/// Removes scratch, or leaves it for a look where the drill did not pass and the configuration says so.
-fn clear(session: &Session, scratch: Claim, verdict: Verdict) {
-    let keep = session.config.agent.scratch.keep_failed.0;
-    let cleared = if verdict == Verdict::Failed && keep > Duration::ZERO {
-        let until =
-            session.clock.now() + SignedDuration::try_from(keep).unwrap_or(SignedDuration::from_hours(24));
-        scratch.keep(until).map(|path| {
-            session.ui.say(&format!(
-                "The restored copy stays in {} until {until}",
-                path.display()
-            ));
-        })
-    } else {
-        scratch.remove()
-    };
-    if let Err(error) = cleared {
-        session.ui.warn(&format!(
-            "scratch is left behind, the next command sweeps it: {error}"
-        ));
-    }
-}
-
-/// The record of a drill lives beside the snapshots, so that it outlives the host; a store that refuses it does not
-/// change the verdict.
-async fn record(session: &Session, repository: &dr_vault::Repository, report: &Report) {
-    let text = match serde_json::to_vec(report) {
-        Ok(text) => text,
-        Err(error) => return session.ui.warn(&format!("the report is no JSON: {error}")),
-    };
-    let stored = session.until_stopped(async {
-        repository
-            .put_drill(&text)
-            .await
-            .doing(|| "store the drill's record in the repository".to_owned())
-    });
-    if let Err(failure) = stored.await {
-        session.ui.warn(&format!(
-            "the record of this drill is not in the repository: {failure:?}"
-        ));
-    }
 }
 
 fn print(session: &Session, report: &Report, path: &std::path::Path) -> std::io::Result<()> {

@@ -7,7 +7,6 @@ mod discover;
 mod doctor;
 mod drill;
 mod init;
-mod probes;
 mod repository;
 mod restore;
 mod run;
@@ -27,7 +26,7 @@ use crate::ui::{ColorChoice, Format, Options};
 
 /// The agent of one data host: takes snapshots, restores them, and proves by drills that they can be restored.
 #[derive(Debug, Parser)]
-#[command(name = "dr-agent", version, about, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "dr-agent", version, about, max_term_width = 100, after_help = dr_terminal::start::EXIT_CODES)]
 #[command(
     disable_help_subcommand = true,
     subcommand_required = true,
@@ -39,11 +38,6 @@ pub struct Cli {
     #[command(subcommand)]
     command: Command,
 }
-
-const EXIT_CODES: &str = "\
-Exit codes: 0 passed or done, 1 a check disproved data, 2 inconclusive, 3 partial, 64 usage, 65 repository damaged \
-or newer, 66 not found, 69 unreachable, 70 our bug, 73 no space or target exists, 75 busy (safe to retry), \
-77 denied, 78 configuration, 130/143 ended by a signal.";
 
 /// What every command understands.
 #[derive(Debug, Clone, Args)]

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use dr_vault::Manifest;
 use dr_vault::progress::Progress;
-use dr_vault::restore::{Existing, Options, Place, Plan, Report, Selection};
+use dr_vault::restore::{Existing, Place, Plan, Report};
 
 use crate::config::Size;
-use crate::error::{Class, Doing, Failure, Outcome};
+use crate::error::{Class, Failure, Outcome};
 use crate::exit::Code;
-use crate::restore;
+use crate::job;
+use crate::job::restore::Restored;
 use crate::session::Session;
 use crate::ui::progress::watch;
 
@@ -64,75 +65,28 @@ enum Policy {
 }
 
 pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
-    let lock = (!arguments.dry_run)
-        .then(|| session.begin("restore"))
-        .transpose()?;
-    let repository = session.repository().await?;
-    let chosen = async {
-        let info = repository.resolve(&arguments.snapshot).await?;
-        repository.sync_index().await?;
-        Ok::<_, dr_vault::Error>((repository.manifest(&info.id).await?, info.id))
-    };
-    let (manifest, id) = session
-        .until_stopped(async {
-            chosen
-                .await
-                .doing(|| format!("choose snapshot {}", arguments.snapshot))
-        })
-        .await?;
-    let selection = selection(&arguments, &manifest)?;
     let place = place(&arguments)?;
-    let options = Options {
+    let ask = job::restore::Ask {
+        snapshot: arguments.snapshot,
+        sources: arguments.sources,
+        table: arguments.table,
+        paths: arguments.paths,
+        place,
         existing: match arguments.existing {
             Policy::Refuse => Existing::Refuse,
             Policy::Exchange => Existing::Exchange,
             Policy::Entries => Existing::Entries,
         },
-        keep_right_files: !arguments.fetch_all,
-        ..Options::default()
+        fetch_all: arguments.fetch_all,
+        plan_only: arguments.dry_run,
     };
-    let planned = session.until_stopped(async {
-        Ok(restore::plan(&repository, id, &manifest, selection, &place, options).await?)
-    });
-    let (plan, swept) = planned.await?;
-    for left in swept {
-        session.ui.say(&format!(
-            "Swept what a restore that was killed left at {}",
-            left.staging.display()
-        ));
+    let progress = Progress::new();
+    let work = job::restore::run(session, ask, &progress, |_| Ok(()));
+    match watch(&session.ui, "restore", &progress, work).await? {
+        Restored::Planned(plan) => print_plan(session, &plan)?,
+        Restored::Done(report, manifest) => print_report(session, &report, &manifest)?,
     }
-    if arguments.dry_run {
-        plan.check_space()?;
-        print_plan(session, &plan)?;
-        return Ok(Code::Done);
-    }
-    let (progress, spool) = (Progress::new(), session.state()?.cache());
-    let work = restore::execute(
-        &repository,
-        &manifest,
-        plan,
-        &spool,
-        &progress,
-        session.stop.token(),
-    );
-    let report = watch(&session.ui, "restore", &progress, work).await?;
-    drop(lock);
-    print_report(session, &report, &manifest)?;
     Ok(Code::Done)
-}
-
-fn selection(arguments: &Arguments, manifest: &Manifest) -> Result<Selection, Failure> {
-    let selection = Selection {
-        sources: arguments.sources.clone(),
-        paths: Vec::new(),
-    };
-    match &arguments.table {
-        Some(table) => Ok(restore::select_table(manifest, selection, table)?),
-        None => Ok(arguments
-            .paths
-            .iter()
-            .fold(selection, |selection, path| selection.path(path))),
-    }
 }
 
 fn place(arguments: &Arguments) -> Result<Place, Failure> {

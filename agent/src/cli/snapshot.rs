@@ -1,16 +1,14 @@
 //! `dr-agent snapshot`.
 
 use clap::Args;
-use dr_lance::pins::FreeSpace;
 use dr_vault::progress::Progress;
 
-use super::probes;
-use crate::config::{Floor, Size};
+use crate::config::Size;
 use crate::error::Outcome;
 use crate::exit::Code;
+use crate::job;
 use crate::session::Session;
-use crate::snapshot::{self, FactsOptions, FactsOutcome, PinLimits, Request};
-use crate::state::scratch::Area;
+use crate::snapshot::{self, FactsOutcome};
 use crate::ui::Tone;
 use crate::ui::progress::watch;
 
@@ -35,23 +33,15 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
-    let lock = session.begin("snapshot")?;
-    let sources = session.sources(&arguments.sources)?;
-    let repository = session.repository().await?;
-    let staging = Area::new(session.state()?.staging()).claim("snapshot", session.clock.now())?;
-    let request = Request {
-        host: session.config.agent.host.clone(),
-        sources,
-        staging: staging.path().to_owned(),
+    let ask = job::snapshot::Ask {
+        sources: arguments.sources,
         reread: arguments.reread,
         reason: arguments.reason,
-        pins: pin_limits(session),
-        facts: (!arguments.no_facts).then(|| facts(session)),
+        facts: !arguments.no_facts,
     };
-    let (progress, stop) = (Progress::new(), session.stop.token());
-    let work = snapshot::run(&repository, request, &session.clock, &progress, stop);
+    let progress = Progress::new();
+    let work = job::snapshot::run(session, ask, &progress);
     let outcome = watch(&session.ui, "snapshot", &progress, work).await?;
-    drop((staging, lock));
     print(session, &outcome)?;
     Ok(code(&outcome))
 }
@@ -64,28 +54,6 @@ fn code(outcome: &snapshot::Outcome) -> Code {
         Code::Partial
     } else {
         Code::Done
-    }
-}
-
-fn pin_limits(session: &Session) -> PinLimits {
-    let pins = &session.config.limits.pins;
-    PinLimits {
-        max_age: pins.max_age.0,
-        min_free: match pins.min_free {
-            Floor::Share(percent) => FreeSpace::Percent(percent.0),
-            Floor::Bytes(size) => FreeSpace::Bytes(size.0),
-        },
-    }
-}
-
-fn facts(session: &Session) -> FactsOptions {
-    FactsOptions {
-        probes: session.config.agent.probes.clone(),
-        beside: probes::beside(),
-        memory: probes::memory(session),
-        budget: probes::DEADLINE,
-        queries: 8,
-        k: 10,
     }
 }
 

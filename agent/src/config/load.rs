@@ -146,6 +146,7 @@ fn substitute(config: &mut Config, hostname: &str) {
     let host = config.agent.host.clone();
     let put = |text: &mut String| *text = text.replace("{host}", &host).replace("{hostname}", hostname);
     if let Some(repository) = &mut config.repository {
+        repository.template = repository.url.replace("{hostname}", hostname);
         put(&mut repository.url);
         repository.key_command.iter_mut().flatten().for_each(put);
     }

@@ -1,4 +1,4 @@
-//! What every command that starts probes gives them.
+//! What every job that starts probes gives them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,17 +6,17 @@ use std::time::Duration;
 use crate::session::Session;
 
 /// The longest that one probe may run.
-pub(super) const DEADLINE: Duration = Duration::from_secs(2 * 3600);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(2 * 3600);
 
 /// The least that a probe needs to open a table with its indices.
 const LEAST_MEMORY: u64 = 1 << 30;
 
 /// The folder of the agent's own program.
-pub(super) fn beside() -> Option<PathBuf> {
+pub(crate) fn beside() -> Option<PathBuf> {
     std::env::current_exe().ok()?.parent().map(PathBuf::from)
 }
 
 /// The most memory that a probe may use, in bytes.
-pub(super) fn memory(session: &Session) -> u64 {
+pub(crate) fn memory(session: &Session) -> u64 {
     session.config.limits.memory.0.max(LEAST_MEMORY)
 }

@@ -1,0 +1,120 @@
+//! Rehearses the recovery of a snapshot, and keeps the record of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use dr_probe_wire::compare::Rules;
+use dr_proto::model::{DrillKind, Report, Verdict};
+use dr_vault::progress::Progress;
+use jiff::SignedDuration;
+use tokio::time::Instant;
+
+use super::probes;
+use crate::drill::{self, ProbeOptions, Request};
+use crate::error::{Doing, Failure};
+use crate::report;
+use crate::session::Session;
+use crate::state::scratch::Claim;
+
+/// By how much recall may be below recall at the cut, where another probe version answers.
+pub const RECALL_TOLERANCE: f64 = 0.02;
+
+/// What to rehearse.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// `verify` or `restore`.
+    pub kind: DrillKind,
+    /// `latest`, an id, or the beginning of one.
+    pub snapshot: String,
+    /// The most that is read beyond what other checks read; unset: everything.
+    pub bytes_budget: Option<u64>,
+    /// By how much recall may be below recall at the cut, where another probe version answers.
+    pub recall_tolerance: f64,
+}
+
+/// A drill that has a report.
+#[derive(Debug)]
+pub struct Drilled {
+    /// The report.
+    pub report: Report,
+    /// Where it is kept on this host.
+    pub path: PathBuf,
+}
+
+/// Rehearses, under the lock.
+///
+/// # Errors
+/// When the drill could not begin, or its report could not be kept.
+pub async fn run(session: &Session, ask: Ask, progress: &Progress) -> Result<Drilled, Failure> {
+    let asked = Instant::now();
+    let _lock = session.begin("drill")?;
+    let repository = session.repository().await?;
+    let scratch = session.scratch().claim("drill", session.clock.now())?;
+    let request = Request {
+        kind: ask.kind,
+        snapshot: ask.snapshot,
+        host: session.config.agent.host.clone(),
+        scratch: scratch.path().to_owned(),
+        spool: session.state()?.cache(),
+        bytes_budget: ask.bytes_budget,
+        probe: ProbeOptions {
+            probes: session.config.agent.probes.clone(),
+            beside: probes::beside(),
+            memory: probes::memory(session),
+            deadline: probes::DEADLINE,
+            rules: Rules {
+                recall_tolerance: ask.recall_tolerance,
+                ..Rules::default()
+            },
+        },
+        asked,
+    };
+    let (counters, stop) = (&session.counters, session.stop.token());
+    let report = drill::run(&repository, counters, &request, &session.clock, progress, stop).await?;
+    clear(session, scratch, report.verdict);
+    let path = report::save(&session.state()?.reports(), &report)?;
+    record(session, &repository, &report).await;
+    Ok(Drilled { report, path })
+}
+
+/// Removes scratch, or leaves it for a look where the drill did not pass and the configuration says so.
+fn clear(session: &Session, scratch: Claim, verdict: Verdict) {
+    let keep = session.config.agent.scratch.keep_failed.0;
+    let cleared = if verdict == Verdict::Failed && keep > Duration::ZERO {
+        let until =
+            session.clock.now() + SignedDuration::try_from(keep).unwrap_or(SignedDuration::from_hours(24));
+        scratch.keep(until).map(|path| {
+            session.ui.say(&format!(
+                "The restored copy stays in {} until {until}",
+                path.display()
+            ));
+        })
+    } else {
+        scratch.remove()
+    };
+    if let Err(error) = cleared {
+        session.ui.warn(&format!(
+            "scratch is left behind, the next command sweeps it: {error}"
+        ));
+    }
+}
+
+/// The record of a drill lives beside the snapshots, so that it outlives the host; a store that refuses it does not
+/// change the verdict.
+async fn record(session: &Session, repository: &dr_vault::Repository, report: &Report) {
+    let text = match serde_json::to_vec(report) {
+        Ok(text) => text,
+        Err(error) => return session.ui.warn(&format!("the report is no JSON: {error}")),
+    };
+    let stored = session.until_stopped(async {
+        repository
+            .put_drill(&text)
+            .await
+            .doing(|| "store the drill's record in the repository".to_owned())
+    });
+    if let Err(failure) = stored.await {
+        session.ui.warn(&format!(
+            "the record of this drill is not in the repository: {failure:?}"
+        ));
+    }
+}

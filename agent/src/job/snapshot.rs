@@ -1,0 +1,74 @@
+//! Takes a snapshot of the configured sources.
+
+use dr_lance::pins::FreeSpace;
+use dr_vault::progress::Progress;
+
+use super::probes;
+use crate::config::Floor;
+use crate::error::Failure;
+use crate::session::Session;
+use crate::snapshot::{self, FactsOptions, Outcome, PinLimits, Request};
+use crate::state::scratch::Area;
+
+/// What to take.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Only these sources; all that are configured if none is named.
+    pub sources: Vec<String>,
+    /// Read every file again, also those that can not have changed.
+    pub reread: bool,
+    /// Why, for whoever reads the list.
+    pub reason: Option<String>,
+    /// Measure digests and golden answers afterwards.
+    pub facts: bool,
+}
+
+/// Takes it, under the lock.
+///
+/// # Errors
+/// When nothing was committed.
+pub async fn run(session: &Session, ask: Ask, progress: &Progress) -> Result<Outcome, Failure> {
+    let _lock = session.begin("snapshot")?;
+    let sources = session.sources(&ask.sources)?;
+    let repository = session.repository().await?;
+    let staging = Area::new(session.state()?.staging()).claim("snapshot", session.clock.now())?;
+    let request = Request {
+        host: session.config.agent.host.clone(),
+        sources,
+        staging: staging.path().to_owned(),
+        reread: ask.reread,
+        reason: ask.reason,
+        pins: pin_limits(session),
+        facts: ask.facts.then(|| facts(session)),
+    };
+    let taken = snapshot::run(
+        &repository,
+        request,
+        &session.clock,
+        progress,
+        session.stop.token(),
+    );
+    Ok(taken.await?)
+}
+
+fn pin_limits(session: &Session) -> PinLimits {
+    let pins = &session.config.limits.pins;
+    PinLimits {
+        max_age: pins.max_age.0,
+        min_free: match pins.min_free {
+            Floor::Share(percent) => FreeSpace::Percent(percent.0),
+            Floor::Bytes(size) => FreeSpace::Bytes(size.0),
+        },
+    }
+}
+
+fn facts(session: &Session) -> FactsOptions {
+    FactsOptions {
+        probes: session.config.agent.probes.clone(),
+        beside: probes::beside(),
+        memory: probes::memory(session),
+        budget: probes::DEADLINE,
+        queries: 8,
+        k: 10,
+    }
+}
