@@ -97,6 +97,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Summary> {
         build(workspace, selection)?;
     }
     let python = tools::python(workspace)?;
+    let prometheus = tools::prometheus()?;
     let skips = tempfile::NamedTempFile::new().context("make a file for the names of skipped tests")?;
     let mut summary = Summary::default();
     for &selection in selections {
@@ -109,6 +110,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<Summary> {
             .env("DR_SKIPS", skips.path());
         if let Some(python) = &python {
             command.env("DR_PYTHON", python);
+        }
+        if let Some(folder) = &prometheus {
+            command.env("DR_PROMETHEUS", folder);
         }
         count(&mut command, &mut summary)?;
     }

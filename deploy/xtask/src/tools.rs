@@ -117,3 +117,66 @@ fn has_python() -> bool {
         .status()
         .is_ok_and(|status| status.success())
 }
+
+/// The folder with `prometheus` and `promtool` that tests scrape and check metrics with: those on PATH, else Debian's
+/// package unpacked into our cache, which needs no privilege and starts no service. `None` where there is neither.
+pub(crate) fn prometheus() -> Result<Option<PathBuf>> {
+    const PROGRAMS: [&str; 2] = ["prometheus", "promtool"];
+    let complete = |folder: &PathBuf| PROGRAMS.iter().all(|program| folder.join(program).is_file());
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if let Some(folder) = std::env::split_paths(&path).find(complete) {
+        return Ok(Some(folder));
+    }
+    let root = cache()?.join("debian").join("prometheus");
+    let folder = root.join("usr").join("bin");
+    if complete(&folder) {
+        return Ok(Some(folder));
+    }
+    terminal::step("unpack Debian's prometheus, which tests scrape with");
+    match unpack("prometheus", &root) {
+        Ok(()) if complete(&folder) => Ok(Some(folder)),
+        Ok(()) => bail!(
+            "Debian's package prometheus lacks one of: {}",
+            PROGRAMS.join(", ")
+        ),
+        Err(error) if in_ci() => Err(error),
+        Err(error) => {
+            terminal::note(&format!(
+                "no Prometheus, so tests that need one are skipped: {error:#}"
+            ));
+            Ok(None)
+        }
+    }
+}
+
+/// Downloads a Debian package and unpacks it below `root`, without installing it.
+fn unpack(package: &str, root: &Path) -> Result<()> {
+    let folder = tempfile::tempdir().context("make a folder for a package")?;
+    let download = || {
+        let mut command = Command::new("apt-get");
+        command
+            .args(["download", "--quiet", package])
+            .current_dir(folder.path())
+            .stdin(Stdio::null());
+        succeed(&mut command)
+    };
+    if let Err(first) = download() {
+        // A new machine has no package lists, or old ones; making them takes root.
+        let mut update = Command::new("apt-get");
+        succeed(update.args(["update", "--quiet"]).stdin(Stdio::null())).context(first)?;
+        download()?;
+    }
+    let packages = std::fs::read_dir(folder.path()).context("read the folder of the package")?;
+    let file = packages
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .with_context(|| format!("find what apt-get downloaded of {package}"))?;
+    std::fs::create_dir_all(root).with_context(|| format!("make {}", root.display()))?;
+    succeed(
+        Command::new("dpkg-deb")
+            .arg("--extract")
+            .arg(file)
+            .arg(root)
+            .stdin(Stdio::null()),
+    )
+}
