@@ -17,6 +17,7 @@ pub mod fixtures;
 pub mod host;
 pub mod moto;
 pub mod oracle;
+pub mod otlp;
 pub mod process;
 pub mod s3_server;
 pub mod volume;
