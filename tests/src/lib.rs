@@ -16,6 +16,7 @@ pub mod files;
 pub mod fixtures;
 pub mod host;
 pub mod moto;
+pub mod network;
 pub mod oracle;
 pub mod otlp;
 pub mod process;

@@ -5,8 +5,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use tokio::net::TcpListener;
@@ -54,7 +58,9 @@ impl Collector {
     ///
     /// If no port can be had.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bind a free port");
+        let listener = TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .expect("bind a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let received = Arc::new(Received::default());
         let service = TraceServiceServer::new(Receiver(Arc::clone(&received)));
@@ -77,7 +83,11 @@ impl Collector {
 
     /// All spans received so far.
     pub fn spans(&self) -> Vec<Span> {
-        self.received.spans.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.received
+            .spans
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Waits until the spans received satisfy `enough`.
@@ -98,7 +108,10 @@ impl Collector {
         };
         match tokio::time::timeout(deadline, waiting).await {
             Ok(spans) => spans,
-            Err(_) => panic!("the spans that were waited for did not come; received: {:#?}", self.spans()),
+            Err(_) => panic!(
+                "the spans that were waited for did not come; received: {:#?}",
+                self.spans()
+            ),
         }
     }
 }
@@ -123,7 +136,11 @@ impl TraceService for Receiver {
             let service = texts(attributes.unwrap_or_default())
                 .remove("service.name")
                 .unwrap_or_default();
-            for span in resource_spans.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+            for span in resource_spans
+                .scope_spans
+                .into_iter()
+                .flat_map(|scope| scope.spans)
+            {
                 spans.push(Span {
                     service: service.clone(),
                     name: span.name,
@@ -136,7 +153,11 @@ impl TraceService for Receiver {
                 });
             }
         }
-        self.0.spans.lock().unwrap_or_else(PoisonError::into_inner).extend(spans);
+        self.0
+            .spans
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(spans);
         self.0.more.notify_waiters();
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
