@@ -1,0 +1,91 @@
+//! Tasks: one host's part of a run, from the queue to its end.
+//!
+//! # Consistency
+//! Every step names the state and the fence that it starts from; if the task stands elsewhere by then, nothing
+//! happens and the caller is told. The edges themselves are `TaskState::can_become`.
+//!
+//! # Crash consistency
+//! queued: stays, handed out by the next dispatcher. offered: the fence was committed before anything was sent; the
+//! agent's next hello says whether it arrived. running: stays until the agent says hello, answers, or the deadline
+//! passes. Ends stay.
+
+mod change;
+mod record;
+
+use dr_proto::model::{HostName, RunId, TaskId};
+use jiff::Timestamp;
+
+pub use change::{Accepted, Offer, Requeued};
+pub use record::TaskRecord;
+
+pub(crate) use change::{Step, adopt_fence, event, requeue, retry_after, step};
+pub(crate) use record::{COLUMNS, of_run, read, record};
+
+use crate::column::micros;
+use crate::error::{During as _, Result};
+use crate::store::Store;
+
+/// Tasks.
+#[derive(Debug, Clone, Copy)]
+pub struct Tasks<'a>(pub(crate) &'a Store);
+
+impl Tasks<'_> {
+    /// One task.
+    pub async fn get(&self, id: TaskId) -> Result<Option<TaskRecord>> {
+        let mut reader = self.0.readers().acquire().await.during("read a task")?;
+        read(&mut reader, id).await
+    }
+
+    /// The tasks of a run, by wave and host.
+    pub async fn of_run(&self, run: RunId) -> Result<Vec<TaskRecord>> {
+        let mut reader = self.0.readers().acquire().await.during("list tasks of a run")?;
+        of_run(&mut reader, run).await
+    }
+
+    /// Everything that has not ended, in the order in which it may be handed out: oldest run first, then wave.
+    pub async fn open(&self) -> Result<Vec<TaskRecord>> {
+        self.select("state IN ('queued', 'offered', 'running') ORDER BY run, wave, not_before, host")
+            .await
+    }
+
+    /// What an agent was given and has not answered.
+    pub async fn at_work(&self, agent: &HostName) -> Result<Vec<TaskRecord>> {
+        let sql = sqlx::AssertSqlSafe(format!(
+            "{COLUMNS} WHERE agent = ? AND state IN ('offered', 'running') ORDER BY id"
+        ));
+        let rows = sqlx::query(sql)
+            .bind(agent.as_str())
+            .fetch_all(self.0.readers())
+            .await
+            .during("list an agent's tasks")?;
+        rows.iter().map(record).collect()
+    }
+
+    /// What has passed its deadline, or was not handed out in its window.
+    pub async fn overdue(&self, now: Timestamp) -> Result<Vec<TaskRecord>> {
+        let sql = sqlx::AssertSqlSafe(format!(
+            "{COLUMNS} WHERE (state IN ('offered', 'running') AND deadline <= ?1)
+               OR (state = 'queued' AND start_by <= ?1) ORDER BY id"
+        ));
+        let rows = sqlx::query(sql)
+            .bind(micros(now))
+            .fetch_all(self.0.readers())
+            .await
+            .during("look for overdue tasks")?;
+        rows.iter().map(record).collect()
+    }
+
+    /// What is at work and was told to stop.
+    pub async fn to_cancel(&self) -> Result<Vec<TaskRecord>> {
+        self.select("state IN ('offered', 'running') AND cancel_reason IS NOT NULL ORDER BY id")
+            .await
+    }
+
+    async fn select(&self, condition: &'static str) -> Result<Vec<TaskRecord>> {
+        let rows = sqlx::query(sqlx::AssertSqlSafe(format!("{COLUMNS} WHERE {condition}")))
+            .fetch_all(self.0.readers())
+            .await
+            .during("list tasks")?;
+        rows.iter().map(record).collect()
+    }
+}
