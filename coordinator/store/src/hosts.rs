@@ -3,13 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use dr_proto::model::{Allow, Hello, HostName};
+use dr_proto::model::{Allow, Hello, HostName, Labels};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
-use crate::Labels;
 use crate::audit;
 use crate::column::{get, json, maybe_time, micros, parsed, time, to_json};
 use crate::error::{During as _, Error, Result};

@@ -50,6 +50,3 @@ pub use epochs::Epoch;
 pub use error::{Error, Result};
 pub use retention::Pruned;
 pub use store::{Change, Store};
-
-/// Labels of a host: `env` is `prod`.
-pub type Labels = std::collections::BTreeMap<String, String>;

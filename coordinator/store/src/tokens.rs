@@ -1,12 +1,11 @@
 //! Enrolment tokens: each lets one host in, once.
 
-use dr_proto::model::HostName;
+use dr_proto::model::{HostName, Labels};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
-use crate::Labels;
 use crate::audit;
 use crate::certificates::{self, Certificate};
 use crate::column::{get, json, maybe_parsed, maybe_time, micros, time, to_json};
