@@ -11,6 +11,7 @@ mod host;
 mod identity;
 mod labels;
 mod link;
+pub mod plan;
 mod proof;
 mod report;
 pub mod schedule;

@@ -1,0 +1,226 @@
+//! What a task asks.
+
+use std::path::PathBuf;
+
+use super::error::Within;
+use super::read::{given, maybe_parsed, optional, or_empty, required, texts};
+use super::task::{drill_kind, word};
+use super::{Error, limits};
+use crate::model::{
+    CheckKind, CheckWork, DrillWork, Existing, HostName, RestoreWork, SnapshotWork, Work,
+};
+use crate::v1;
+
+impl TryFrom<v1::Work> for Work {
+    type Error = Error;
+
+    fn try_from(work: v1::Work) -> Result<Self, Error> {
+        use v1::work::Kind;
+        let v1::Work { kind } = work;
+        match required("kind", kind)? {
+            Kind::Snapshot(work) => work.try_into().map(Self::Snapshot).within("snapshot"),
+            Kind::Drill(work) => work.try_into().map(Self::Drill).within("drill"),
+            Kind::Restore(work) => work.try_into().map(Self::Restore).within("restore"),
+            Kind::Check(work) => work.try_into().map(Self::Check).within("check"),
+        }
+    }
+}
+
+impl From<Work> for v1::Work {
+    fn from(work: Work) -> Self {
+        use v1::work::Kind;
+        Self {
+            kind: Some(match work {
+                Work::Snapshot(work) => Kind::Snapshot(work.into()),
+                Work::Drill(work) => Kind::Drill(work.into()),
+                Work::Restore(work) => Kind::Restore(work.into()),
+                Work::Check(work) => Kind::Check(work.into()),
+            }),
+        }
+    }
+}
+
+impl TryFrom<v1::SnapshotWork> for SnapshotWork {
+    type Error = Error;
+
+    fn try_from(work: v1::SnapshotWork) -> Result<Self, Error> {
+        let v1::SnapshotWork { sources, reread, reason } = work;
+        Ok(Self {
+            sources: texts("sources", sources, limits::NAMES)?,
+            reread,
+            reason: optional("reason", reason)?,
+        })
+    }
+}
+
+impl From<SnapshotWork> for v1::SnapshotWork {
+    fn from(work: SnapshotWork) -> Self {
+        let SnapshotWork { sources, reread, reason } = work;
+        Self {
+            sources,
+            reread,
+            reason: or_empty(reason),
+        }
+    }
+}
+
+impl TryFrom<v1::DrillWork> for DrillWork {
+    type Error = Error;
+
+    fn try_from(work: v1::DrillWork) -> Result<Self, Error> {
+        let v1::DrillWork {
+            kind,
+            snapshot,
+            from_host,
+            bytes_budget,
+            hooks,
+            recall_tolerance,
+        } = work;
+        if let Some(tolerance) = recall_tolerance.filter(|share| !(0.0..=1.0).contains(share)) {
+            let reason = "a share from 0 to 1 is expected";
+            return Err(Error::invalid("recall_tolerance", tolerance.to_string(), reason));
+        }
+        Ok(Self {
+            kind: drill_kind("kind", kind)?,
+            snapshot: given("snapshot", snapshot)?,
+            from_host: maybe_parsed("from_host", &from_host)?,
+            bytes_budget: (bytes_budget > 0).then_some(bytes_budget),
+            hooks: texts("hooks", hooks, limits::NAMES)?,
+            recall_tolerance,
+        })
+    }
+}
+
+impl From<DrillWork> for v1::DrillWork {
+    fn from(work: DrillWork) -> Self {
+        let DrillWork {
+            kind,
+            snapshot,
+            from_host,
+            bytes_budget,
+            hooks,
+            recall_tolerance,
+        } = work;
+        Self {
+            kind: v1::DrillKind::from(kind).into(),
+            snapshot,
+            from_host: host_or_empty(from_host),
+            // 0 is "everything" on the wire; a budget of nothing is the least there is.
+            bytes_budget: bytes_budget.map_or(0, |budget| budget.max(1)),
+            hooks,
+            recall_tolerance,
+        }
+    }
+}
+
+fn host_or_empty(host: Option<HostName>) -> String {
+    host.map(String::from).unwrap_or_default()
+}
+
+impl TryFrom<v1::RestoreWork> for RestoreWork {
+    type Error = Error;
+
+    fn try_from(work: v1::RestoreWork) -> Result<Self, Error> {
+        let v1::RestoreWork {
+            from_host,
+            snapshot,
+            sources,
+            table,
+            paths,
+            to,
+            existing,
+            fetch_all,
+            plan_only,
+        } = work;
+        Ok(Self {
+            from_host: maybe_parsed("from_host", &from_host)?,
+            snapshot: given("snapshot", snapshot)?,
+            sources: texts("sources", sources, limits::NAMES)?,
+            table: optional("table", table)?,
+            paths: texts("paths", paths, limits::NAMES)?,
+            to: absolute("to", given("to", to)?)?,
+            existing: match word("existing", existing)? {
+                v1::Existing::Unspecified => Existing::Refuse,
+                v1::Existing::Exchange => Existing::Exchange,
+                v1::Existing::Entries => Existing::Entries,
+            },
+            fetch_all,
+            plan_only,
+        })
+    }
+}
+
+/// An absolute path. Whether it is allowed, the agent's own file says.
+fn absolute(field: &str, path: String) -> Result<PathBuf, Error> {
+    if path.starts_with('/') && !path.contains('\0') {
+        Ok(PathBuf::from(path))
+    } else {
+        Err(Error::invalid(field, path, "an absolute path is expected"))
+    }
+}
+
+impl From<RestoreWork> for v1::RestoreWork {
+    fn from(work: RestoreWork) -> Self {
+        let RestoreWork {
+            from_host,
+            snapshot,
+            sources,
+            table,
+            paths,
+            to,
+            existing,
+            fetch_all,
+            plan_only,
+        } = work;
+        let existing = match existing {
+            Existing::Refuse => v1::Existing::Unspecified,
+            Existing::Exchange => v1::Existing::Exchange,
+            Existing::Entries => v1::Existing::Entries,
+        };
+        Self {
+            from_host: host_or_empty(from_host),
+            snapshot,
+            sources,
+            table: or_empty(table),
+            paths,
+            to: to.to_string_lossy().into_owned(),
+            existing: existing.into(),
+            fetch_all,
+            plan_only,
+        }
+    }
+}
+
+impl TryFrom<v1::CheckWork> for CheckWork {
+    type Error = Error;
+
+    fn try_from(work: v1::CheckWork) -> Result<Self, Error> {
+        use v1::CheckKind as Wire;
+        let v1::CheckWork { kind, sources } = work;
+        let kind = match word("kind", kind)? {
+            Wire::Unspecified => None,
+            Wire::VectorDb => Some(CheckKind::VectorDb),
+            Wire::AuditLog => Some(CheckKind::AuditLog),
+            Wire::DrIntegrity => Some(CheckKind::DrIntegrity),
+        };
+        Ok(Self {
+            kind: required("kind", kind)?,
+            sources: texts("sources", sources, limits::NAMES)?,
+        })
+    }
+}
+
+impl From<CheckWork> for v1::CheckWork {
+    fn from(work: CheckWork) -> Self {
+        let CheckWork { kind, sources } = work;
+        let kind = match kind {
+            CheckKind::VectorDb => v1::CheckKind::VectorDb,
+            CheckKind::AuditLog => v1::CheckKind::AuditLog,
+            CheckKind::DrIntegrity => v1::CheckKind::DrIntegrity,
+        };
+        Self {
+            kind: kind.into(),
+            sources,
+        }
+    }
+}
