@@ -1,6 +1,7 @@
 //! What a certificate says: who, which, and until when.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
@@ -74,6 +75,41 @@ impl Certificate {
             not_before: moment(validity.not_before.timestamp())?,
             not_after: moment(validity.not_after.timestamp())?,
         })
+    }
+}
+
+/// The names that a certificate carries beside the identity: DNS names and addresses.
+///
+/// # Errors
+/// When it does not parse.
+pub fn other_names(der: &CertificateDer<'_>) -> Result<(Vec<String>, Vec<IpAddr>), CertificateError> {
+    let (_, certificate) =
+        X509Certificate::from_der(der).map_err(|error| CertificateError::Encoding(error.to_string()))?;
+    let names = certificate
+        .subject_alternative_name()
+        .map_err(|error| CertificateError::Encoding(error.to_string()))?;
+    let (mut dns, mut addresses) = (Vec::new(), Vec::new());
+    for name in names.iter().flat_map(|extension| &extension.value.general_names) {
+        match name {
+            GeneralName::DNSName(name) => dns.push((*name).to_owned()),
+            GeneralName::IPAddress(bytes) => addresses.extend(address(bytes)),
+            _ => {}
+        }
+    }
+    Ok((dns, addresses))
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = || <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from);
+    let v6 = || <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from);
+    v4().or_else(v6)
+}
+
+/// Whether a certificate names `root` as its issuer. By name only: for what to renew, not for whom to trust.
+pub fn names_issuer(der: &CertificateDer<'_>, root: &CertificateDer<'_>) -> bool {
+    match (issuer(der), RootFacts::parse(root)) {
+        (Some(issuer), Ok(root)) => issuer == root.subject,
+        _ => false,
     }
 }
 

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::pem::SectionKind;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::install::Secrecy;
 use super::pem::{PemError, Section, sections};
 
 /// More than any of these files needs.
@@ -73,10 +74,19 @@ pub fn read_bundle(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileErro
     certificates(path, &read(path, Secrecy::Public)?)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Secrecy {
-    Public,
-    Private,
+/// The text of a file that must be its owner's alone.
+///
+/// # Errors
+/// When it cannot be read, or others can read it too.
+pub fn read_private_text(path: &Path) -> Result<String, FileError> {
+    String::from_utf8(read_private(path)?).map_err(|error| FileError::Read {
+        path: path.to_owned(),
+        source: std::io::Error::new(std::io::ErrorKind::InvalidData, error.utf8_error()),
+    })
+}
+
+pub(super) fn read_private(path: &Path) -> Result<Vec<u8>, FileError> {
+    read(path, Secrecy::Private)
 }
 
 fn read(path: &Path, secrecy: Secrecy) -> Result<Vec<u8>, FileError> {

@@ -118,6 +118,7 @@ pub enum RootsError {
 #[derive(Debug, Clone)]
 pub struct Material {
     certificate: Certificate,
+    leaf: CertificateDer<'static>,
     roots: Roots,
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
@@ -160,6 +161,7 @@ impl Material {
                 now,
             });
         }
+        let leaf = leaf.clone();
         let roots = Roots::new(roots, now).map_err(|source| MaterialError::Roots {
             path: files.trust_bundle.clone(),
             source,
@@ -170,8 +172,14 @@ impl Material {
             server: Arc::new(server_config(&roots, &certificate, resolver.clone(), time)?),
             client: Arc::new(client_config(&roots, &certificate, resolver, time)?),
             certificate,
+            leaf,
             roots,
         })
+    }
+
+    /// Our certificate, DER.
+    pub fn leaf(&self) -> &CertificateDer<'static> {
+        &self.leaf
     }
 
     /// What our certificate says.

@@ -1,11 +1,15 @@
-//! Sections of PEM files, with the lines they begin at.
+//! Sections of PEM files, and the lines at which they are broken.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{PemObject, SectionKind};
+
+/// Characters in a line of PEM.
+const LINE: usize = 64;
 
 /// One section.
 pub(super) struct Section {
-    /// The line of its `-----BEGIN`, from 1.
-    pub(super) line: usize,
     pub(super) kind: SectionKind,
     pub(super) der: Vec<u8>,
 }
@@ -51,9 +55,27 @@ pub(super) fn sections(text: &[u8]) -> Result<Vec<Section>, PemError> {
     }
 }
 
+/// Certificates as PEM.
+pub fn to_pem(certificates: &[CertificateDer<'_>]) -> String {
+    let mut text = String::new();
+    for certificate in certificates {
+        text.push_str("-----BEGIN CERTIFICATE-----\n");
+        let encoded = STANDARD.encode(certificate);
+        let mut rest = encoded.as_str();
+        while !rest.is_empty() {
+            let (line, more) = rest.split_at(rest.len().min(LINE));
+            text.push_str(line);
+            text.push('\n');
+            rest = more;
+        }
+        text.push_str("-----END CERTIFICATE-----\n");
+    }
+    text
+}
+
 fn section(line: usize, text: &[u8]) -> Result<Option<Section>, PemError> {
     match <(SectionKind, Vec<u8>)>::from_pem_slice(text) {
-        Ok((kind, der)) => Ok(Some(Section { line, kind, der })),
+        Ok((kind, der)) => Ok(Some(Section { kind, der })),
         // A kind of section that TLS has no use for, like `EC PARAMETERS`.
         Err(rustls::pki_types::pem::Error::NoItemsFound) => Ok(None),
         Err(error) => Err(PemError::Broken {
@@ -70,14 +92,35 @@ mod tests {
     const GOOD: &str = "-----BEGIN CERTIFICATE-----\nAAEC\n-----END CERTIFICATE-----\n";
 
     #[test]
-    fn sections_are_found_with_their_lines() {
+    fn sections_are_found_between_other_text() {
         let text = format!(
             "# mine\n\n{GOOD}note\n-----BEGIN EC PARAMETERS-----\nAAEC\n-----END EC PARAMETERS-----\n{GOOD}"
         );
         let found = sections(text.as_bytes()).unwrap();
-        let lines: Vec<usize> = found.iter().map(|section| section.line).collect();
-        assert_eq!(lines, [3, 10]);
+        assert_eq!(found.len(), 2);
         assert_eq!(found[0].der, [0, 1, 2]);
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        let certificates: Vec<CertificateDer<'static>> = [1, 48, 49, 1_000]
+            .iter()
+            .map(|length| vec![7_u8; *length].into())
+            .collect();
+        let text = to_pem(&certificates);
+        assert!(text.lines().all(|line| line.len() <= LINE));
+        let found: Vec<Vec<u8>> = sections(text.as_bytes())
+            .unwrap()
+            .into_iter()
+            .map(|section| section.der)
+            .collect();
+        assert!(
+            found
+                .iter()
+                .zip(&certificates)
+                .all(|(found, wanted)| found[..] == wanted[..])
+        );
+        assert_eq!(found.len(), certificates.len());
     }
 
     #[test]
