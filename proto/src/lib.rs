@@ -3,7 +3,8 @@
 //! # Overview
 //! [`model`] holds what agents, coordinator and command line speak of: drills and reports, runs and tasks, plans and
 //! hosts. With the feature `grpc` there is also the wire: [`v1`] is generated from the `.proto` files, [`wire`]
-//! converts between it and the model, [`tls`] knows who is at the other end, [`client`] makes channels.
+//! converts between it and the model, [`view`] holds what the operator's services answer, [`tls`] knows who is at the
+//! other end, [`client`] makes channels.
 //!
 //! # Layout
 //! Nobody outside this crate touches a generated `Option`: a receiver validates once, with `TryFrom`, and a sender
@@ -14,6 +15,8 @@ pub mod client;
 pub mod model;
 #[cfg(feature = "grpc")]
 pub mod tls;
+#[cfg(feature = "grpc")]
+pub mod view;
 #[cfg(feature = "grpc")]
 pub mod wire;
 

@@ -10,9 +10,14 @@
 //! kind of message, of task, of state), the error is [`Error::Unknown`], and the caller may pass over the message.
 
 mod error;
+mod from_agent;
+mod host;
 pub mod limits;
 pub(crate) mod read;
+pub(crate) mod task;
 pub(crate) mod time;
+mod to_agent;
+mod work;
 
 pub use error::Error;
 pub use time::{duration, timestamp};

@@ -27,7 +27,7 @@ impl TryFrom<v1::CoordinatorMessage> for CoordinatorMessage {
             Message::Acknowledged(v1::ResultAcknowledged { task, fence }) => task_key(&task, fence)
                 .map(Self::Acknowledged)
                 .within("acknowledged"),
-            Message::Plans(v1::Plans { plans }) => list("plans", plans, limits::PLANS)
+            Message::Plans(v1::PlanSet { plans }) => list("plans", plans, limits::PLANS)
                 .map(Self::Plans)
                 .within("plans"),
             Message::Suspension(suspension) => suspension
@@ -51,7 +51,7 @@ impl From<CoordinatorMessage> for v1::CoordinatorMessage {
                     fence: Some(fence.into()),
                 })
             }
-            CoordinatorMessage::Plans(plans) => Message::Plans(v1::Plans {
+            CoordinatorMessage::Plans(plans) => Message::Plans(v1::PlanSet {
                 plans: plans.into_iter().map(Into::into).collect(),
             }),
             CoordinatorMessage::Suspension(suspension) => Message::Suspension(suspension.into()),
