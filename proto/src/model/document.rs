@@ -71,7 +71,7 @@ pub fn line_of_key(text: &str, key: &str) -> Option<usize> {
     line
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
+pub(super) fn line_of(text: &str, offset: usize) -> usize {
     text.get(..offset)
         .map_or(1, |before| before.matches('\n').count() + 1)
 }

@@ -30,6 +30,7 @@ pub use link::{
     Inventory, PROTOCOL, PlanText, Slot, StartTask, Suspension, TOLERATED_SKEW, TaskKey, TaskResult,
     TaskUpdate, Welcome, tolerates,
 };
+pub use plan::{Plan, PlanErrors};
 pub use proof::{ProofLevel, Rung};
 pub use report::{Bytes, Capture, Freshness, Phase, Report, Rpo, SnapshotRef, SourceReport};
 pub use task::{

@@ -6,9 +6,7 @@ use super::task::task_key;
 use super::time::{duration, maybe_length, moment, timestamp};
 use super::to_agent::{plan_and_slot, slot};
 use super::{Error, limits};
-use crate::model::{
-    AgentMessage, Heartbeat, Hello, History, Inventory, TaskKey, TaskResult, TaskUpdate,
-};
+use crate::model::{AgentMessage, Heartbeat, Hello, History, Inventory, TaskKey, TaskResult, TaskUpdate};
 use crate::v1;
 use crate::v1::agent_message::Message;
 
@@ -212,7 +210,11 @@ impl TryFrom<v1::TaskUpdate> for TaskUpdate {
     type Error = Error;
 
     fn try_from(update: v1::TaskUpdate) -> Result<Self, Error> {
-        let v1::TaskUpdate { task, fence, progress } = update;
+        let v1::TaskUpdate {
+            task,
+            fence,
+            progress,
+        } = update;
         Ok(Self {
             key: task_key(&task, fence)?,
             progress: inner("progress", progress)?,

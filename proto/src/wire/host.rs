@@ -136,7 +136,9 @@ impl From<Allow> for v1::Allow {
             failover,
         } = allow;
         let kinds = drills.into_iter().map(|kind| v1::DrillKind::from(kind).into());
-        let folders = restore_into.iter().map(|folder| folder.to_string_lossy().into_owned());
+        let folders = restore_into
+            .iter()
+            .map(|folder| folder.to_string_lossy().into_owned());
         Self {
             drills: kinds.collect(),
             restore_into: folders.collect(),

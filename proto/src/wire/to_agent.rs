@@ -8,8 +8,8 @@ use super::task::{task_key, word};
 use super::time::{duration, length, maybe_moment, moment, timestamp};
 use super::{Error, limits};
 use crate::model::{
-    CancelTask, CoordinatorMessage, Goodbye, GoodbyeReason, Labels, PlanText, Slot, StartTask, Suspension, TaskKey,
-    Welcome, plan,
+    CancelTask, CoordinatorMessage, Goodbye, GoodbyeReason, Labels, PlanText, Slot, StartTask, Suspension,
+    TaskKey, Welcome, plan,
 };
 use crate::v1;
 use crate::v1::coordinator_message::Message;
@@ -30,10 +30,9 @@ impl TryFrom<v1::CoordinatorMessage> for CoordinatorMessage {
             Message::Plans(v1::PlanSet { plans }) => list("plans", plans, limits::PLANS)
                 .map(Self::Plans)
                 .within("plans"),
-            Message::Suspension(suspension) => suspension
-                .try_into()
-                .map(Self::Suspension)
-                .within("suspension"),
+            Message::Suspension(suspension) => {
+                suspension.try_into().map(Self::Suspension).within("suspension")
+            }
             Message::Goodbye(goodbye) => goodbye.try_into().map(Self::Goodbye).within("goodbye"),
         }
     }
@@ -78,7 +77,11 @@ impl TryFrom<v1::Welcome> for Welcome {
         } = welcome;
         let heartbeat = length("heartbeat", heartbeat)?;
         if heartbeat.is_zero() {
-            return Err(Error::invalid("heartbeat", "0s", "an agent cannot beat without a pause"));
+            return Err(Error::invalid(
+                "heartbeat",
+                "0s",
+                "an agent cannot beat without a pause",
+            ));
         }
         Ok(Self {
             protocol,
@@ -220,7 +223,11 @@ impl TryFrom<v1::PlanText> for PlanText {
     type Error = Error;
 
     fn try_from(plan: v1::PlanText) -> Result<Self, Error> {
-        let v1::PlanText { name, text: body, hash } = plan;
+        let v1::PlanText {
+            name,
+            text: body,
+            hash,
+        } = plan;
         let body = given("text", body)?;
         if plan::hash_of(&body) != hash {
             return Err(Error::invalid("hash", hash, "it is not the hash of the text"));

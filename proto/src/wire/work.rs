@@ -6,9 +6,7 @@ use super::error::Within;
 use super::read::{given, maybe_parsed, optional, or_empty, required, texts};
 use super::task::{drill_kind, word};
 use super::{Error, limits};
-use crate::model::{
-    CheckKind, CheckWork, DrillWork, Existing, HostName, RestoreWork, SnapshotWork, Work,
-};
+use crate::model::{CheckKind, CheckWork, DrillWork, Existing, HostName, RestoreWork, SnapshotWork, Work};
 use crate::v1;
 
 impl TryFrom<v1::Work> for Work {
@@ -44,7 +42,11 @@ impl TryFrom<v1::SnapshotWork> for SnapshotWork {
     type Error = Error;
 
     fn try_from(work: v1::SnapshotWork) -> Result<Self, Error> {
-        let v1::SnapshotWork { sources, reread, reason } = work;
+        let v1::SnapshotWork {
+            sources,
+            reread,
+            reason,
+        } = work;
         Ok(Self {
             sources: texts("sources", sources, limits::NAMES)?,
             reread,
@@ -55,7 +57,11 @@ impl TryFrom<v1::SnapshotWork> for SnapshotWork {
 
 impl From<SnapshotWork> for v1::SnapshotWork {
     fn from(work: SnapshotWork) -> Self {
-        let SnapshotWork { sources, reread, reason } = work;
+        let SnapshotWork {
+            sources,
+            reread,
+            reason,
+        } = work;
         Self {
             sources,
             reread,

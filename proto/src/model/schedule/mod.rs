@@ -141,19 +141,25 @@ impl Schedule {
 
 /// A part of `jitter`, less than the whole, in milliseconds.
 fn share(plan: &str, slot: Timestamp, host: &HostName, jitter: Duration) -> Duration {
-    let mut hasher = blake3::Hasher::new_derive_key("drctl plan jitter 1");
-    for part in [
-        plan.as_bytes(),
-        &slot.as_second().to_be_bytes(),
-        host.as_str().as_bytes(),
-    ] {
+    let at = slot.as_second().to_be_bytes();
+    let drawn = draw(
+        "drctl plan jitter 1",
+        &[plan.as_bytes(), &at, host.as_str().as_bytes()],
+    );
+    let wide = u128::from(drawn) * jitter.as_millis();
+    Duration::from_millis(u64::try_from(wide >> 64).unwrap_or(u64::MAX))
+}
+
+/// A number that looks drawn by chance and is the same wherever it is drawn.
+pub(super) fn draw(context: &'static str, parts: &[&[u8]]) -> u64 {
+    let mut hasher = blake3::Hasher::new_derive_key(context);
+    for part in parts {
         hasher.update(&(part.len() as u64).to_be_bytes());
         hasher.update(part);
     }
     let mut drawn = [0; 8];
     hasher.finalize_xof().fill(&mut drawn);
-    let wide = u128::from(u64::from_be_bytes(drawn)) * jitter.as_millis();
-    Duration::from_millis(u64::try_from(wide >> 64).unwrap_or(u64::MAX))
+    u64::from_be_bytes(drawn)
 }
 
 impl Missed {
