@@ -1,47 +1,59 @@
-//! `cargo xtask demo`: the main job on this machine, from sample data to the report of a restore drill.
+//! `cargo xtask demo`: the main job on this machine, in front of a person.
 //!
 //! # Overview
 //!
-//! Nothing is simulated: the binaries are those that a host would run, the repository is a folder (or a bucket), and
-//! unless a person brings data of their own, a writer goes on writing, compacting and cleaning up in the database
-//! while it is cut. Everything lies in one folder below cargo's target directory, which the next demo replaces.
+//! [`fleet`] runs a coordinator and three hosts, each with its own data, repository and busy writer; [`one_host`]
+//! runs the agent alone. Nothing is simulated: the binaries are those that a fleet would run. Everything lies in one
+//! folder below cargo's target directory, which the next demo replaces.
 //!
 //! # Cancellation
 //!
-//! The writer ends when its standard input closes, so it can not outlive this process, however that ends.
+//! Writers end when their standard input closes, and daemons are killed with this process ([`Beside`]): nothing can
+//! outlive it, however it ends.
 
-mod damage;
-mod stage;
+mod beside;
+mod fleet;
+mod one_host;
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::Args;
 
-use self::stage::Stage;
-use crate::terminal::{self, Stopwatch};
-use crate::workspace::{Selection, Workspace, succeed, words};
+use self::beside::Beside;
+use crate::terminal;
+use crate::workspace::{Selection, Workspace, succeed};
 
 /// What to rehearse.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Options {
-    /// Your own LanceDB directory instead of sample data; it is only read
+    /// The agent of one host alone, without a coordinator
+    #[arg(long)]
+    one_host: bool,
+    /// Your own LanceDB directory instead of sample data; it is only read (one host)
     #[arg(long, value_name = "DIR")]
     lancedb: Option<PathBuf>,
-    /// Your own audit log instead of sample data; it is only read
+    /// Your own audit log instead of sample data; it is only read (one host)
     #[arg(long, value_name = "FILE")]
     audit_log: Option<PathBuf>,
-    /// A repository elsewhere, such as s3://bucket/prefix; the demo makes a new one below it
+    /// A repository elsewhere, such as s3://bucket/prefix; the demo makes a new one below it (one host)
     #[arg(long, value_name = "URL")]
     repository: Option<String>,
-    /// Damage one pack of the repository on purpose: the drill must turn red and name what it hit
+    /// Damage one pack of the repository on purpose: the drill must turn red and name what it hit (one host)
     #[arg(long, conflicts_with = "repository")]
     damage: bool,
 }
 
 impl Options {
+    /// One host, without a coordinator.
+    pub(crate) fn one_host() -> Self {
+        Self {
+            one_host: true,
+            ..Self::default()
+        }
+    }
+
     /// A demo over damage made on purpose.
     pub(crate) fn with_damage() -> Self {
         Self {
@@ -49,25 +61,27 @@ impl Options {
             ..Self::default()
         }
     }
+
+    fn is_of_one_host(&self) -> bool {
+        self.one_host
+            || self.damage
+            || self.lancedb.is_some()
+            || self.audit_log.is_some()
+            || self.repository.is_some()
+    }
 }
 
 /// Builds the binaries and runs the main job.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     build(workspace)?;
-    let watch = Stopwatch::start();
-    let stage = Stage::set(workspace, options)?;
-    let writer = if stage.has_own_data() {
-        None
+    if options.is_of_one_host() {
+        one_host::run(workspace, options)
     } else {
-        Some(play(&stage)?)
-    };
-    let code = rehearse(&stage, options)?;
-    drop(writer);
-    close(&stage, options, code, &watch);
-    Ok(ExitCode::from(code))
+        fleet::run(workspace)
+    }
 }
 
-/// Builds what a host runs. The first build compiles LanceDB.
+/// Builds what hosts run. The first build compiles LanceDB.
 fn build(workspace: &Workspace) -> Result<()> {
     terminal::step("build (the first time this takes a while: LanceDB is large)");
     for selection in Selection::ALL {
@@ -77,127 +91,30 @@ fn build(workspace: &Workspace) -> Result<()> {
 }
 
 /// Sample data as an application would have it, and a process that goes on writing it.
-fn play(stage: &Stage) -> Result<Writer> {
+fn sample_data(program: &Path, data: &Path) -> Result<Beside> {
     terminal::step("write sample data: three tables with indices, and a chained audit log");
-    succeed(
-        Command::new(stage.binary("dr-sample"))
-            .arg("create")
-            .arg(stage.data())
-            .stdin(Stdio::null()),
-    )?;
+    succeed(Command::new(program).arg("create").arg(data).stdin(Stdio::null()))?;
     terminal::step("start a writer that adds, updates, deletes, compacts and cleans up meanwhile");
-    Writer::start(
-        Command::new(stage.binary("dr-sample"))
-            .arg("write")
-            .arg(stage.data()),
+    Beside::start(Command::new(program).arg("write").arg(data))
+}
+
+/// The `[[source]]` entries of what `dr-sample` writes.
+fn sample_sources(data: &Path) -> String {
+    format!(
+        "\n[[source]]\nname = \"memory\"\nkind = \"lancedb\"\npath = {database}\n\n\
+         [[source]]\nname = \"audit\"\nkind = \"audit-log\"\npath = {log}\nrotated = \"audit.log.*\"\n\
+         chain = {{ algorithm = \"sha256\", hash = \"hash\", previous = \"prev_hash\", \
+         canonical = \"json-sorted-compact\" }}\n",
+        database = quoted(&data.join("rocketship-db")),
+        log = quoted(&data.join("logs").join("audit.log")),
     )
 }
 
-/// The agent's part: its exit code is the demo's, from the first command that does not end well.
-fn rehearse(stage: &Stage, options: &Options) -> Result<u8> {
-    let recovery = stage.recovery_key().into_os_string();
-    let init: [OsString; 3] = ["init".into(), "--generate-recovery-key".into(), recovery];
-    let drill = ["drill", "--kind", "restore"].map(OsString::from);
-    let snapshot = ["snapshot"].map(OsString::from);
-    let acts: [(&str, &[OsString]); 3] = [
-        (
-            "make a repository, with a recovery key that would live off this host",
-            &init,
-        ),
-        ("take a snapshot", &snapshot),
-        ("take another: only what changed is stored", &snapshot),
-    ];
-    for (title, arguments) in acts {
-        let code = act(stage, title, arguments)?;
-        if code != 0 {
-            return Ok(code);
-        }
-    }
-    if options.damage {
-        damage::one_pack(&stage.repository_dir())?;
-    }
-    act(
-        stage,
-        "rehearse the loss: restore everything into scratch, open it, compare, write to it",
-        &drill,
-    )
+fn quoted(path: &Path) -> String {
+    toml_string(&path.display().to_string())
 }
 
-/// Runs one command of the agent on this terminal.
-fn act(stage: &Stage, title: &str, arguments: &[OsString]) -> Result<u8> {
-    terminal::step(title);
-    let mut command = Command::new(stage.binary("dr-agent"));
-    command
-        .args(arguments)
-        .arg("--config")
-        .arg(stage.config())
-        .stdin(Stdio::null());
-    let shown: Vec<_> = arguments
-        .iter()
-        .map(|argument| argument.to_string_lossy())
-        .collect();
-    terminal::note(&format!("dr-agent {}", shown.join(" ")));
-    let status = command
-        .status()
-        .with_context(|| format!("start {}", words(&command)))?;
-    let Some(code) = status.code() else {
-        bail!("`{}` ended with {status}", words(&command))
-    };
-    u8::try_from(code).context("read the agent's exit code")
-}
-
-/// Says how it ended and where things lie.
-fn close(stage: &Stage, options: &Options, code: u8, watch: &Stopwatch) {
-    let verdict = match (code, options.damage) {
-        (0, false) => "passed: everything came back".to_owned(),
-        (0, true) => "PASSED OVER DAMAGE: this is a bug, please report it".to_owned(),
-        (1, true) => "failed, as it must: the damage above was made on purpose".to_owned(),
-        _ => format!("not passed: exit code {code}"),
-    };
-    terminal::result("");
-    terminal::result(&format!(
-        "Demo {verdict}; {:.0} s without the build.",
-        watch.seconds()
-    ));
-    terminal::result(&format!("Reports   {}", stage.reports().display()));
-    terminal::result(&format!(
-        "Try more  {} --config {} --help",
-        stage.binary("dr-agent").display(),
-        stage.config().display()
-    ));
-    if let Some(url) = &options.repository {
-        terminal::result(&format!(
-            "Remember to remove what the demo stored: {} below {url}",
-            stage.repository()
-        ));
-    }
-}
-
-/// The writer beside the demo; killed with it.
-#[derive(Debug)]
-struct Writer(Child);
-
-impl Writer {
-    fn start(command: &mut Command) -> Result<Self> {
-        let child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .with_context(|| format!("start {}", words(command)))?;
-        Ok(Self(child))
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        // It may have ended by itself, which is as good.
-        let _ended = self.0.kill();
-        let _reaped = self.0.wait();
-    }
-}
-
-/// An absolute path, so that the agent's configuration means the same from everywhere.
-fn absolute(path: &Path) -> Result<PathBuf> {
-    path.canonicalize()
-        .with_context(|| format!("find {}", path.display()))
+/// A TOML basic string; JSON's escapes are a subset of TOML's.
+fn toml_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }

@@ -1,11 +1,11 @@
 //! The demo's folder: data, repository, state, and the configuration that names them.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::{Options, absolute};
+use super::{Options, absolute, quoted, sample_sources, toml_string};
 use crate::workspace::Workspace;
 
 /// One folder with everything in it.
@@ -101,18 +101,6 @@ impl Stage {
     }
 }
 
-/// What `dr-sample` writes.
-fn sample_sources(data: &Path) -> String {
-    format!(
-        "\n[[source]]\nname = \"memory\"\nkind = \"lancedb\"\npath = {database}\n\n\
-         [[source]]\nname = \"audit\"\nkind = \"audit-log\"\npath = {log}\nrotated = \"audit.log.*\"\n\
-         chain = {{ algorithm = \"sha256\", hash = \"hash\", previous = \"prev_hash\", \
-         canonical = \"json-sorted-compact\" }}\n",
-        database = quoted(&data.join("rocketship-db")),
-        log = quoted(&data.join("logs").join("audit.log")),
-    )
-}
-
 /// What a person brought.
 fn own_sources(options: &Options) -> Result<String> {
     let mut text = String::new();
@@ -131,13 +119,4 @@ fn own_sources(options: &Options) -> Result<String> {
         )?;
     }
     Ok(text)
-}
-
-fn quoted(path: &Path) -> String {
-    toml_string(&path.display().to_string())
-}
-
-/// A TOML basic string; JSON's escapes are a subset of TOML's.
-fn toml_string(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
