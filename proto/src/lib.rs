@@ -24,10 +24,9 @@ pub mod wire;
 #[cfg(feature = "grpc")]
 #[expect(
     missing_docs,
-    unreachable_pub,
     clippy::all,
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
+    clippy::allow_attributes,
+    clippy::too_many_lines,
     reason = "generated"
 )]
 pub mod v1 {

@@ -21,3 +21,6 @@ mod work;
 
 pub use error::Error;
 pub use time::{duration, timestamp};
+
+#[cfg(test)]
+mod tests;
