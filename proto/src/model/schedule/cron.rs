@@ -212,7 +212,7 @@ impl CronDateTime for Moment {
                 Resolution::Single(self.at(found.unambiguous().map_err(end)?))
             }
             AmbiguousOffset::Fold { .. } => Resolution::Ambiguous(
-                self.at(found.clone().earlier().map_err(end)?),
+                self.at(found.earlier().map_err(end)?),
                 self.at(found.later().map_err(end)?),
             ),
             AmbiguousOffset::Gap { .. } => Resolution::Gap,
