@@ -205,3 +205,6 @@ impl fmt::Display for Endpoints {
         f.write_str(&names.join(", "))
     }
 }
+
+#[cfg(test)]
+mod tests;
