@@ -107,6 +107,8 @@ CREATE TABLE plans (
     enabled    INTEGER NOT NULL,
     applied    INTEGER NOT NULL,
     applied_by TEXT NOT NULL,
+    -- Since when its slots are started; the watchdog counts from here.
+    since      INTEGER NOT NULL,
     -- Slots up to here are dealt with.
     cursor     INTEGER NOT NULL
 ) STRICT;
@@ -171,6 +173,8 @@ CREATE TABLE tasks (
     finished       INTEGER,
     deadline       INTEGER,
     cancel_reason  TEXT,
+    -- When its agent came back without it; it may still send the result.
+    missing_since  INTEGER,
     proof          TEXT,
     time_to_usable INTEGER,
     rpo            INTEGER,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dr_proto::model::{HostName, Inventory, SnapshotInfo, SourceInfo};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
@@ -49,6 +49,9 @@ pub struct SnapshotRecord {
     pub snapshot: SnapshotInfo,
 }
 
+/// The period of which the worst gap is told. A gap that is long mended should not be told for ever.
+pub const PERIOD: SignedDuration = SignedDuration::from_hours(7 * 24);
+
 /// What the snapshots of one source say together. Suspect snapshots protect nothing and do not count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cuts {
@@ -60,7 +63,7 @@ pub struct Cuts {
     pub first: Timestamp,
     /// The newest.
     pub last: Timestamp,
-    /// The longest time between two consecutive cuts.
+    /// The longest time between two consecutive cuts of which the later lies in the last seven days ([`PERIOD`]).
     pub worst_gap: Duration,
     /// How many there are.
     pub snapshots: u64,
@@ -93,7 +96,7 @@ impl Inventories<'_> {
         // A list that could not be made says nothing of what is there: the last one stays.
         if inventory.snapshots_problem.is_none() {
             replace_snapshots(&mut tx, host, &inventory.snapshots).await?;
-            replace_cuts(&mut tx, host, &inventory.snapshots).await?;
+            replace_cuts(&mut tx, host, &inventory.snapshots, now).await?;
         }
         tx.commit().await.during("commit an inventory")?;
         self.0.tell(Change::Hosts);
@@ -237,13 +240,18 @@ async fn replace_snapshots(
     Ok(())
 }
 
-async fn replace_cuts(tx: &mut SqliteConnection, host: &HostName, snapshots: &[SnapshotInfo]) -> Result<()> {
+async fn replace_cuts(
+    tx: &mut SqliteConnection,
+    host: &HostName,
+    snapshots: &[SnapshotInfo],
+    now: Timestamp,
+) -> Result<()> {
     sqlx::query("DELETE FROM cuts WHERE host = ?")
         .bind(host.as_str())
         .execute(&mut *tx)
         .await
         .during("replace cuts")?;
-    for cuts in summarise(host, snapshots) {
+    for cuts in summarise(host, snapshots, now) {
         sqlx::query(
             "INSERT INTO cuts (host, source, first_cut, last_cut, worst_gap, snapshots)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -262,7 +270,8 @@ async fn replace_cuts(tx: &mut SqliteConnection, host: &HostName, snapshots: &[S
 }
 
 /// What the snapshots of each source say together.
-fn summarise(host: &HostName, snapshots: &[SnapshotInfo]) -> Vec<Cuts> {
+fn summarise(host: &HostName, snapshots: &[SnapshotInfo], now: Timestamp) -> Vec<Cuts> {
+    let since = now.saturating_sub(PERIOD).unwrap_or(Timestamp::MIN);
     let mut by_source: BTreeMap<&str, Vec<Timestamp>> = BTreeMap::new();
     for snapshot in snapshots.iter().filter(|snapshot| snapshot.suspect.is_none()) {
         for source in &snapshot.sources {
@@ -275,6 +284,7 @@ fn summarise(host: &HostName, snapshots: &[SnapshotInfo]) -> Vec<Cuts> {
             moments.sort_unstable();
             let worst_gap = moments
                 .windows(2)
+                .filter(|pair| pair[1] > since)
                 .map(|pair| pair[1].duration_since(pair[0]).unsigned_abs())
                 .max()
                 .unwrap_or_default();
@@ -363,10 +373,13 @@ mod tests {
             snapshot("b", 200, true),
             snapshot("a", 100, false),
         ];
-        let cuts = summarise(&host, &snapshots);
+        let now = Timestamp::from_second(400).unwrap();
+        let cuts = summarise(&host, &snapshots, now);
         assert_eq!(cuts.len(), 1);
         assert_eq!(cuts[0].worst_gap, Duration::from_secs(200));
         assert_eq!(cuts[0].snapshots, 2);
         assert_eq!(cuts[0].last, Timestamp::from_second(300).unwrap());
+        let later = now + SignedDuration::from_hours(8 * 24);
+        assert_eq!(summarise(&host, &snapshots, later)[0].worst_gap, Duration::ZERO);
     }
 }

@@ -44,6 +44,8 @@ pub struct PlanRecord {
     pub applied: Timestamp,
     /// By whom.
     pub applied_by: String,
+    /// Since when its slots are started: it was made or enabled then.
+    pub since: Timestamp,
     /// Slots up to here are dealt with.
     pub cursor: Timestamp,
 }
@@ -158,7 +160,8 @@ impl Plans<'_> {
         if before.enabled == enabled {
             return Ok(before);
         }
-        sqlx::query("UPDATE plans SET enabled = ?2, cursor = CASE WHEN ?2 THEN max(cursor, ?3) ELSE cursor END WHERE name = ?1")
+        sqlx::query("UPDATE plans SET enabled = ?2, since = CASE WHEN ?2 THEN ?3 ELSE since END,
+                 cursor = CASE WHEN ?2 THEN max(cursor, ?3) ELSE cursor END WHERE name = ?1")
             .bind(name)
             .bind(enabled)
             .bind(micros(now))
@@ -213,8 +216,8 @@ fn unknown(name: &str) -> Error {
 
 async fn write(tx: &mut SqliteConnection, plan: &NewPlan<'_>, now: Timestamp, enabled: bool) -> Result<()> {
     sqlx::query(
-        "INSERT INTO plans (name, text, hash, enabled, applied, applied_by, cursor)
-         VALUES (?1, ?2, ?3, ?6, ?4, ?5, ?4)
+        "INSERT INTO plans (name, text, hash, enabled, applied, applied_by, since, cursor)
+         VALUES (?1, ?2, ?3, ?6, ?4, ?5, ?4, ?4)
          ON CONFLICT (name) DO UPDATE SET text = excluded.text, hash = excluded.hash, applied = excluded.applied,
              applied_by = excluded.applied_by",
     )
@@ -248,6 +251,7 @@ fn record(row: &SqliteRow) -> Result<PlanRecord> {
         enabled: get(row, "enabled")?,
         applied: time(row, "applied")?,
         applied_by: get(row, "applied_by")?,
+        since: time(row, "since")?,
         cursor: time(row, "cursor")?,
     })
 }

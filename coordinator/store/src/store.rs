@@ -116,6 +116,11 @@ impl Store {
         })
     }
 
+    /// The file that a URL of a store names.
+    pub fn file_of(url: &str) -> Result<PathBuf> {
+        path_of(url)
+    }
+
     /// The database file.
     pub fn path(&self) -> &Path {
         &self.inner.path
@@ -261,7 +266,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 /// The file that `url` names.
-pub(crate) fn path_of(url: &str) -> Result<PathBuf> {
+fn path_of(url: &str) -> Result<PathBuf> {
     let bad = || Error::Url(url.to_owned());
     let rest = url.strip_prefix("sqlite://").ok_or_else(bad)?;
     if rest.starts_with('/') && rest.len() > 1 && !rest.ends_with('/') {

@@ -16,6 +16,9 @@ use crate::plans;
 use crate::runs::{NewRun, NewTask, Origin, PlanSlot, Rollout};
 use crate::tasks::{self, TaskRecord};
 
+/// How long such a task may take if somebody tries it again: what was asked at first is not known.
+const ALLOWANCE: Duration = Duration::from_secs(4 * 3_600);
+
 /// Files it under its slot, or as a run of its own.
 pub(super) async fn file(
     tx: &mut SqliteConnection,
@@ -137,7 +140,7 @@ async fn alone(
         work: result.work.clone(),
         not_before: result.outcome.started.min(now),
         start_by: None,
-        allowance: Duration::ZERO,
+        allowance: ALLOWANCE,
         retries: 0,
     };
     let made = crate::runs::insert_task(tx, run, slot, &task, now).await?;

@@ -85,6 +85,21 @@ impl Runs<'_> {
         Ok(ended)
     }
 
+    /// Ends a run that was announced and will never begin. False if it is past waiting.
+    pub async fn give_up(&self, id: RunId, why: &str) -> Result<bool> {
+        let now = self.0.now();
+        let mut tx = self.0.begin().await?;
+        let run = expect(&mut tx, id).await?;
+        if run.state != RunState::Pending {
+            return Ok(false);
+        }
+        let why = format!("{why} ({})", run.explanation);
+        set_state(&mut tx, &run, RunState::Inconclusive, &why, Some(micros(now))).await?;
+        tx.commit().await.during("commit a run that was given up")?;
+        self.0.tell(Change::Run(id));
+        Ok(true)
+    }
+
     /// Asks again for what did not pass, as further attempts of the same tasks.
     pub async fn retry(&self, id: RunId, by: &str) -> Result<RunRecord> {
         let now = self.0.now();

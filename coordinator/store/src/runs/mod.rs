@@ -137,6 +137,20 @@ impl Runs<'_> {
         row.as_ref().map(record).transpose()
     }
 
+    /// The newest run of a plan whose slot is not later than `until`.
+    pub async fn newest_until(&self, plan: &str, until: jiff::Timestamp) -> Result<Option<RunRecord>> {
+        let sql = sqlx::AssertSqlSafe(format!(
+            "{COLUMNS} WHERE plan = ?1 AND slot <= ?2 ORDER BY slot DESC LIMIT 1"
+        ));
+        let row = sqlx::query(sql)
+            .bind(plan)
+            .bind(crate::column::micros(until))
+            .fetch_optional(self.0.readers())
+            .await
+            .during("read a plan's newest run until a slot")?;
+        row.as_ref().map(record).transpose()
+    }
+
     /// The runs of a plan whose slots lie in this span, both ends included, oldest slot first, at most 1,000.
     pub async fn of_plan_between(
         &self,

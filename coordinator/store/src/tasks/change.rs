@@ -14,7 +14,7 @@ use crate::events::{self, EventRecord};
 use crate::failpoint;
 use crate::store::Change;
 
-/// How long an inconclusive task waits before it is tried again, times the number of the attempt.
+/// How long an inconclusive or expired task waits before it is tried again, times the number of the attempt.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// A step that ends a task or moves it on under the same fence.
@@ -50,12 +50,12 @@ pub enum Accepted {
     Unknown,
 }
 
-/// What came of a task that its agent has lost.
+/// What came of a task that its agent has lost, or that has expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Requeued {
     /// It is queued as a further attempt.
     Again,
-    /// It has ended as lost or cancelled.
+    /// It has ended.
     Ended,
     /// It stood elsewhere by then: nothing changed.
     Moved,
@@ -93,7 +93,10 @@ impl Tasks<'_> {
             adopt_fence(&mut tx, &mut task, key.fence, now).await?;
         }
         let accepted = match task.state {
-            TaskState::Running if task.fence == key.fence => Accepted::Already,
+            TaskState::Running if task.fence == key.fence => {
+                found_again(&mut tx, &task, now).await?;
+                Accepted::Already
+            }
             TaskState::Offered if task.fence == key.fence => {
                 let begin = Step {
                     to: TaskState::Running,
@@ -110,6 +113,30 @@ impl Tasks<'_> {
             self.tell(task.id, task.run);
         }
         Ok(accepted)
+    }
+
+    /// An agent came back without a task that was running there. Its result may still be on the way: it is lost only
+    /// when that does not come ([`Tasks::lose`]).
+    pub async fn miss(&self, key: TaskKey, why: &str) -> Result<bool> {
+        let now = self.0.now();
+        let mut tx = self.0.begin().await?;
+        let running = in_force(&mut tx, key)
+            .await?
+            .filter(|task| task.state == TaskState::Running);
+        let Some(task) = running.filter(|task| task.missing_since.is_none()) else {
+            return Ok(false);
+        };
+        sqlx::query("UPDATE tasks SET missing_since = ?2, explanation = ?3 WHERE id = ?1")
+            .bind(task.id.to_string())
+            .bind(micros(now))
+            .bind(why)
+            .execute(&mut *tx)
+            .await
+            .during("miss a task")?;
+        event(&mut tx, &task, task.state, task.fence.attempt, now, why).await?;
+        tx.commit().await.during("commit a missing task")?;
+        self.tell(task.id, task.run);
+        Ok(true)
     }
 
     /// An agent came back without a task that it was given: lost, and queued again if attempts are left. A task that
@@ -140,29 +167,34 @@ impl Tasks<'_> {
         Ok(if again { Requeued::Again } else { Requeued::Ended })
     }
 
-    /// A task has passed its deadline or its window. False if it has moved on meanwhile.
-    pub async fn expire(&self, key: TaskKey, cause: &str, why: &str) -> Result<bool> {
+    /// A task has passed its deadline or its window. One that was handed out is queued again if attempts are left and
+    /// nobody cancelled it.
+    pub async fn expire(&self, key: TaskKey, cause: &str, why: &str) -> Result<Requeued> {
         let now = self.0.now();
         let mut tx = self.0.begin().await?;
         let Some(task) = read(&mut tx, key.task)
             .await?
             .filter(|task| task.fence == key.fence)
         else {
-            return Ok(false);
+            return Ok(Requeued::Moved);
         };
         if task.state.is_final() {
-            return Ok(false);
+            return Ok(Requeued::Moved);
         }
         let end = Step {
             to: TaskState::Expired,
             cause,
             message: why,
         };
-        let done = step(&mut tx, &task, &end, now).await?;
+        step(&mut tx, &task, &end, now).await?;
+        let again = task.state != TaskState::Queued && task.cancel_reason.is_none() && task.retries > 0;
+        if again {
+            retry_after(&mut tx, &task, now, false).await?;
+        }
         failpoint::reach("store.expire");
         tx.commit().await.during("commit an expired task")?;
         self.tell(task.id, task.run);
-        Ok(done)
+        Ok(if again { Requeued::Again } else { Requeued::Ended })
     }
 
     /// Says why a queued task is not handed out. Writes only if that changed.
@@ -248,7 +280,8 @@ pub(crate) async fn step(
     let ended = step.to.is_final().then(|| micros(now));
     let began = (step.to == TaskState::Running).then(|| micros(now));
     let done = sqlx::query(
-        "UPDATE tasks SET state = ?5, cause = ?6, explanation = ?7, finished = ?8, started = coalesce(?9, started)
+        "UPDATE tasks SET state = ?5, cause = ?6, explanation = ?7, finished = ?8, started = coalesce(?9, started),
+             missing_since = NULL
          WHERE id = ?1 AND state = ?2 AND epoch = ?3 AND attempt = ?4",
     )
     .bind(task.id.to_string())
@@ -281,7 +314,7 @@ pub(crate) async fn requeue(
     let attempt = task.fence.attempt.saturating_add(1);
     let done = sqlx::query(
         "UPDATE tasks SET state = 'queued', attempt = ?5, not_before = ?6, queued = ?7, explanation = ?8, cause = '',
-             offered = NULL, started = NULL, finished = NULL, deadline = NULL
+             offered = NULL, started = NULL, finished = NULL, deadline = NULL, missing_since = NULL
          WHERE id = ?1 AND state = ?2 AND epoch = ?3 AND attempt = ?4",
     )
     .bind(task.id.to_string())
@@ -338,6 +371,21 @@ async fn spend_retry(
             .during("spend a retry")?;
     }
     Ok(())
+}
+
+/// A task that its agent had come back without is there after all.
+async fn found_again(tx: &mut SqliteConnection, task: &TaskRecord, now: Timestamp) -> Result<()> {
+    if task.missing_since.is_none() {
+        return Ok(());
+    }
+    let message = "the agent has it after all";
+    sqlx::query("UPDATE tasks SET missing_since = NULL, explanation = ?2 WHERE id = ?1")
+        .bind(task.id.to_string())
+        .bind(message)
+        .execute(&mut *tx)
+        .await
+        .during("find a task again")?;
+    event(tx, task, task.state, task.fence.attempt, now, message).await
 }
 
 /// The agent knows a newer fence than the store: the store was recovered from an older copy. The agent is right,

@@ -12,7 +12,9 @@
 mod change;
 mod record;
 
-use dr_proto::model::{HostName, RunId, TaskId};
+use std::collections::BTreeMap;
+
+use dr_proto::model::{HostName, RunId, TaskId, TaskState};
 use jiff::Timestamp;
 
 pub use change::{Accepted, Offer, Requeued};
@@ -21,13 +23,16 @@ pub use record::TaskRecord;
 pub(crate) use change::{Step, adopt_fence, event, requeue, retry_after, step};
 pub(crate) use record::{COLUMNS, of_run, read, record};
 
-use crate::column::micros;
+use crate::column::{micros, parsed, small};
 use crate::error::{During as _, Result};
 use crate::store::Store;
 
 /// Tasks.
 #[derive(Debug, Clone, Copy)]
 pub struct Tasks<'a>(pub(crate) &'a Store);
+
+/// How many tasks are in each state.
+pub type Tally = BTreeMap<TaskState, u32>;
 
 impl Tasks<'_> {
     /// One task.
@@ -46,6 +51,24 @@ impl Tasks<'_> {
     pub async fn open(&self) -> Result<Vec<TaskRecord>> {
         self.select("state IN ('queued', 'offered', 'running') ORDER BY run, wave, not_before, host")
             .await
+    }
+
+    /// How many tasks of each run that has not ended are in each state, wave by wave.
+    pub async fn tallies(&self) -> Result<BTreeMap<RunId, BTreeMap<u32, Tally>>> {
+        let rows = sqlx::query(
+            "SELECT run, wave, tasks.state AS state, count(*) AS n FROM tasks JOIN runs ON runs.id = tasks.run
+             WHERE runs.state IN ('running', 'cancelling') GROUP BY run, wave, tasks.state",
+        )
+        .fetch_all(self.0.readers())
+        .await
+        .during("count tasks by wave")?;
+        let mut tallies: BTreeMap<RunId, BTreeMap<u32, Tally>> = BTreeMap::new();
+        for row in &rows {
+            let waves = tallies.entry(parsed(row, "run")?).or_default();
+            let tally = waves.entry(small(row, "wave")?).or_default();
+            tally.insert(parsed(row, "state")?, small(row, "n")?);
+        }
+        Ok(tallies)
     }
 
     /// What an agent was given and has not answered.
@@ -72,6 +95,19 @@ impl Tasks<'_> {
             .fetch_all(self.0.readers())
             .await
             .during("look for overdue tasks")?;
+        rows.iter().map(record).collect()
+    }
+
+    /// What its agent came back without before `since`, and no result has come of.
+    pub async fn missing(&self, since: Timestamp) -> Result<Vec<TaskRecord>> {
+        let sql = sqlx::AssertSqlSafe(format!(
+            "{COLUMNS} WHERE state = 'running' AND missing_since <= ?1 ORDER BY id"
+        ));
+        let rows = sqlx::query(sql)
+            .bind(micros(since))
+            .fetch_all(self.0.readers())
+            .await
+            .during("look for missing tasks")?;
         rows.iter().map(record).collect()
     }
 

@@ -55,6 +55,8 @@ pub struct TaskRecord {
     pub deadline: Option<Timestamp>,
     /// Why its agent was told to stop.
     pub cancel_reason: Option<String>,
+    /// When its agent came back without it; the result may still come.
+    pub missing_since: Option<Timestamp>,
     /// How deep its drill went.
     pub proof: Option<ProofLevel>,
     /// How long its restore took until everything could be used.
@@ -78,7 +80,7 @@ impl TaskRecord {
 /// Every column.
 pub(crate) const COLUMNS: &str = "SELECT id, run, plan, slot, host, agent, state, epoch, attempt, retries, wave, work,
     cause, explanation, not_before, start_by, allowance, queued, offered, started, finished, deadline, cancel_reason,
-    proof, time_to_usable, rpo, EXISTS (SELECT 1 FROM documents WHERE task = tasks.id) AS has_document FROM tasks";
+    missing_since, proof, time_to_usable, rpo, EXISTS (SELECT 1 FROM documents WHERE task = tasks.id) AS has_document FROM tasks";
 
 /// Reads a task, inside a transaction or not.
 pub(crate) async fn read(connection: &mut SqliteConnection, id: TaskId) -> Result<Option<TaskRecord>> {
@@ -130,6 +132,7 @@ pub(crate) fn record(row: &SqliteRow) -> Result<TaskRecord> {
         finished: maybe_time(row, "finished")?,
         deadline: maybe_time(row, "deadline")?,
         cancel_reason: get(row, "cancel_reason")?,
+        missing_since: maybe_time(row, "missing_since")?,
         proof: maybe_word(row, "proof")?,
         time_to_usable: maybe_span(row, "time_to_usable")?,
         rpo: maybe_span(row, "rpo")?,
