@@ -180,3 +180,16 @@ fn what_cannot_be_or_cannot_stand_together_is_said() {
     let long = "#".repeat(70_000);
     assert!(problems(&long)[0].contains("65536 are the most"));
 }
+
+#[test]
+fn a_hopeless_text_gets_an_answer_that_fits() {
+    let long = "k".repeat(2_000);
+    let text: String = (0..30).map(|n| format!("{long}{n} = 1\n")).collect();
+    let errors = Plan::parse(&text).unwrap_err();
+    assert_eq!(errors.problems().len(), super::PlanErrors::MOST);
+    // 30 unknown keys; schema, name and drill are missing.
+    assert_eq!(errors.more(), 13);
+    let shown = errors.to_string();
+    assert!(shown.ends_with("and 13 more"), "{shown}");
+    assert!(shown.len() < 12_000, "{}", shown.len());
+}
