@@ -72,7 +72,12 @@ impl TaskState {
     pub fn is_answer(self) -> bool {
         matches!(
             self,
-            Self::Passed | Self::Failed | Self::Inconclusive | Self::Partial | Self::Refused | Self::Cancelled
+            Self::Passed
+                | Self::Failed
+                | Self::Inconclusive
+                | Self::Partial
+                | Self::Refused
+                | Self::Cancelled
         )
     }
 
@@ -323,8 +328,14 @@ mod tests {
         use TaskState::{Cancelled, Failed, Inconclusive, Lost, Partial, Passed, Running};
         assert_eq!(RunState::settle([Passed, Running, Failed]), None);
         assert_eq!(RunState::settle([Passed, Passed]), Some(RunState::Passed));
-        assert_eq!(RunState::settle([Passed, Partial, Inconclusive]), Some(RunState::Inconclusive));
-        assert_eq!(RunState::settle([Lost, Failed, Cancelled]), Some(RunState::Failed));
+        assert_eq!(
+            RunState::settle([Passed, Partial, Inconclusive]),
+            Some(RunState::Inconclusive)
+        );
+        assert_eq!(
+            RunState::settle([Lost, Failed, Cancelled]),
+            Some(RunState::Failed)
+        );
         assert_eq!(RunState::settle([Cancelled, Passed]), Some(RunState::Cancelled));
         assert_eq!(RunState::settle([]), Some(RunState::Inconclusive));
     }
