@@ -13,6 +13,8 @@
 #[cfg(feature = "grpc")]
 pub mod client;
 pub mod model;
+#[cfg(feature = "render")]
+pub mod render;
 #[cfg(feature = "grpc")]
 pub mod tls;
 #[cfg(feature = "grpc")]

@@ -30,6 +30,7 @@ pub struct Failure<C> {
     class: C,
     context: Vec<String>,
     error: Box<dyn StdError + Send + Sync>,
+    causes: Vec<String>,
     hints: Vec<String>,
 }
 
@@ -40,6 +41,7 @@ impl<C: Classify, E: StdError + Send + Sync + 'static> From<E> for Failure<C> {
             class,
             context: Vec::new(),
             error: Box::new(error),
+            causes: Vec::new(),
             hints,
         }
     }
@@ -69,6 +71,7 @@ impl<C: Classify> Failure<C> {
             class,
             context: Vec::new(),
             error: Box::new(Stated(message.into())),
+            causes: Vec::new(),
             hints: Vec::new(),
         }
     }
@@ -77,6 +80,13 @@ impl<C: Classify> Failure<C> {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
+        self
+    }
+
+    /// Adds one of several reasons, each to be read by itself.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<String>) -> Self {
+        self.causes.push(cause.into());
         self
     }
 
@@ -105,6 +115,7 @@ impl<C: Classify> Failure<C> {
                 chain.push(text);
             }
         }
+        chain.extend(self.causes.iter().cloned());
         chain
     }
 

@@ -1,0 +1,301 @@
+//! `drctl drill …`: a drill is one host's part of a run.
+
+use std::str::FromStr;
+
+use clap::{Args, Subcommand};
+use dr_proto::model::exit::Code;
+use dr_proto::model::units::{Period, Size};
+use dr_proto::model::{DrillKind, DrillWork, HostName, Work};
+use dr_proto::view::{RunDetail, Task, TaskEvent};
+use dr_terminal::{Table, Ui};
+use serde::Serialize;
+
+use super::hosts::Hosts;
+use super::run::{self, Cancel};
+use super::wait::{self, Following, Waiting};
+use super::{positive, report};
+use crate::coordinator::{Coordinator, Filter, What, Where};
+use crate::error::{Class, Failure, Outcome};
+use crate::evidence::tone;
+use crate::session::Session;
+use crate::show::{dash, length, short_time};
+
+/// Arguments of `drill`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Rehearse the recovery of one host or of all that match
+    Start(Box<Start>),
+    /// List drills, newest first, one row a host
+    List(List),
+    /// Show what a drill found
+    Show {
+        /// A task's id, a run's id, or the beginning of one
+        drill: String,
+        /// Only this host of a run
+        #[arg(long, value_name = "HOST")]
+        host: Option<HostName>,
+    },
+    /// Tell why a drill stands where it stands: every step of its life
+    Explain {
+        /// A task's id, a run's id, or the beginning of one
+        drill: String,
+        /// Only this host of a run
+        #[arg(long, value_name = "HOST")]
+        host: Option<HostName>,
+    },
+    /// Watch a drill until its end; the worst host decides the exit code
+    Watch {
+        /// The run's id, or the beginning of it
+        drill: String,
+        #[command(flatten)]
+        following: Following,
+    },
+    /// Cancel what of it has not ended
+    Cancel(Cancel),
+}
+
+#[derive(Debug, Args)]
+struct Start {
+    #[command(flatten)]
+    hosts: Hosts,
+    /// `verify` asks everything in place, `restore` also restores into scratch and asks again there
+    #[arg(long, value_name = "KIND", default_value = "restore", value_parser = DrillKind::from_str)]
+    kind: DrillKind,
+    /// The snapshot: `latest`, an id, or the beginning of one
+    #[arg(long, value_name = "SNAPSHOT", default_value = "latest")]
+    snapshot: String,
+    /// The host whose agent does the work, from the other host's repository
+    #[arg(long, value_name = "HOST", conflicts_with = "select")]
+    on: Option<HostName>,
+    /// The most that a `verify` drill reads beyond what its other checks read
+    #[arg(long, value_name = "SIZE")]
+    bytes_budget: Option<Size>,
+    /// By how much recall may be below recall at the cut
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    recall_tolerance: Option<f64>,
+    /// A hook of the host's own file to ask the application; may be given several times
+    #[arg(long = "hook", value_name = "NAME")]
+    hooks: Vec<String>,
+    /// The host again, for a failover drill: it stops the application there
+    #[arg(long, value_name = "HOST")]
+    confirm: Option<HostName>,
+    /// How long each host may take; four hours if not given
+    #[arg(long, value_name = "TIME", value_parser = positive)]
+    deadline: Option<Period>,
+    /// Why, for whoever reads the list
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+#[derive(Debug, Args)]
+struct List {
+    /// Only drills of this host
+    #[arg(long, value_name = "HOST")]
+    host: Option<HostName>,
+    /// Over how many of the newest runs
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    last: u32,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("a share from 0 to 1 is expected".to_owned()),
+    }
+}
+
+pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
+    match arguments.command {
+        Command::Start(arguments) => start(session, *arguments).await,
+        Command::List(arguments) => list(session, arguments).await,
+        Command::Show { drill, host } => report::show(session, drill, host).await,
+        Command::Explain { drill, host } => explain(session, drill, host).await,
+        Command::Watch { drill, following } => run::watch(session, drill, &following).await,
+        Command::Cancel(arguments) => run::cancel(session, arguments).await,
+    }
+}
+
+async fn start(session: &Session, arguments: Start) -> Outcome {
+    let hosts = arguments.hosts.where_to();
+    if arguments.kind == DrillKind::Failover {
+        let confirmed = match (&hosts, &arguments.confirm) {
+            (Where::Host(host), Some(confirmed)) => host == confirmed,
+            _ => false,
+        };
+        if !confirmed {
+            return Err(Failure::new(
+                Class::Usage,
+                "a failover drill stops the application of one live host and swaps its data",
+            )
+            .hint("give --host HOST and, to confirm, --confirm with the same host"));
+        }
+    }
+    // With --on the other agent works, and the host is the one whose repository is rehearsed.
+    let (hosts, from_host) = match (hosts, arguments.on) {
+        (Where::Host(host), Some(on)) if on != host => (Where::Host(on), Some(host)),
+        (hosts, _) => (hosts, None),
+    };
+    let work = DrillWork {
+        kind: arguments.kind,
+        snapshot: arguments.snapshot,
+        from_host,
+        bytes_budget: arguments.bytes_budget.map(|size| size.0),
+        hooks: arguments.hooks,
+        recall_tolerance: arguments.recall_tolerance,
+    };
+    let what = What::Work {
+        hosts,
+        work: Box::new(Work::Drill(work)),
+        deadline: arguments.deadline.map(|period| period.0),
+        reason: arguments.reason,
+    };
+    wait::start(session, what, &arguments.waiting).await
+}
+
+#[derive(Serialize)]
+struct Drills {
+    drills: Vec<Task>,
+}
+
+async fn list(session: &Session, arguments: List) -> Outcome {
+    let coordinator = session.coordinator().await?;
+    let host = arguments.host.map(|host| host.to_string());
+    let filter = Filter {
+        host: host.clone(),
+        limit: arguments.last,
+        ..Filter::default()
+    };
+    let drills = session
+        .until_interrupted(async { drills(&coordinator, filter, host.as_deref()).await })
+        .await?;
+    if session.ui.is_json() {
+        session.answer(&Drills { drills })?;
+    } else if drills.is_empty() {
+        session
+            .ui
+            .say("No drills among the newest runs; -n looks at more");
+    } else {
+        table(&session.ui, &drills)?;
+    }
+    Ok(Code::Done)
+}
+
+async fn drills(coordinator: &Coordinator, filter: Filter, host: Option<&str>) -> Result<Vec<Task>, Failure> {
+    let mut drills = Vec::new();
+    for run in coordinator.list_runs(filter).await? {
+        if !run.work.starts_with("drill") {
+            continue;
+        }
+        let tasks = coordinator.run(run.id).await?.tasks;
+        drills.extend(
+            tasks
+                .into_iter()
+                .filter(|task| host.is_none_or(|host| task.host == host)),
+        );
+    }
+    Ok(drills)
+}
+
+fn table(ui: &Ui, drills: &[Task]) -> std::io::Result<()> {
+    let mut table = Table::new(&[
+        "drill", "host", "what", "state", "proof", "rto", "rpo", "finished", "notes",
+    ]);
+    for task in drills {
+        let notes = [task.cause.clone(), task.explanation.clone()];
+        table.row([
+            task.id.clone(),
+            task.host.clone(),
+            dash(task.work.as_ref()),
+            ui.paint(tone(task.state), task.state.name()),
+            dash(task.proof),
+            dash(task.time_to_usable.map(length)),
+            dash(task.rpo.map(length)),
+            dash(task.finished.map(short_time)),
+            notes.into_iter().flatten().collect::<Vec<_>>().join(": "),
+        ]);
+    }
+    table.print(ui)
+}
+
+async fn explain(session: &Session, id: String, host: Option<HostName>) -> Outcome {
+    let coordinator = session.coordinator().await?;
+    let mut detail = session
+        .until_interrupted(async { Ok(coordinator.run(id.clone()).await?) })
+        .await?;
+    keep(&mut detail, &id, host.as_ref())?;
+    if session.ui.is_json() {
+        session.answer(&detail)?;
+    } else {
+        tell(&session.ui, &detail)?;
+    }
+    Ok(Code::Done)
+}
+
+/// Keeps the task that was named, or those of the host.
+fn keep(detail: &mut RunDetail, id: &str, host: Option<&HostName>) -> Result<(), Failure> {
+    if detail.tasks.iter().any(|task| task.id == id) {
+        detail.tasks.retain(|task| task.id == id);
+    }
+    if let Some(host) = host {
+        detail.tasks.retain(|task| task.host == host.as_str());
+        if detail.tasks.is_empty() {
+            return Err(Failure::new(
+                Class::NotFound,
+                format!("run {} has no task of host {host}", detail.run.id),
+            ));
+        }
+    }
+    let RunDetail { tasks, events, .. } = detail;
+    events.retain(|event| tasks.iter().any(|task| task.id == event.task));
+    Ok(())
+}
+
+/// Where it stands, then how it came there.
+fn tell(ui: &Ui, detail: &RunDetail) -> std::io::Result<()> {
+    let run = &detail.run;
+    let why = run.explanation.as_ref().map(|why| format!(": {why}"));
+    ui.data(&format!(
+        "run {} ({}) is {}{}",
+        run.id,
+        run.work,
+        run.state,
+        why.unwrap_or_default()
+    ))?;
+    for task in &detail.tasks {
+        let why = [task.cause.clone(), task.explanation.clone()];
+        let why: Vec<String> = why.into_iter().flatten().collect();
+        ui.data(&format!(
+            "\n{} is {}{}{}",
+            task.host,
+            ui.paint(tone(task.state), task.state.name()),
+            if why.is_empty() { "" } else { ": " },
+            why.join(": ")
+        ))?;
+        if let Some(deadline) = task.deadline.filter(|_| !task.state.is_final()) {
+            ui.data(&format!("  it must have ended by {}", short_time(deadline)))?;
+        }
+        for event in detail.events.iter().filter(|event| event.task == task.id) {
+            ui.data(&line(event))?;
+        }
+    }
+    Ok(())
+}
+
+fn line(event: &TaskEvent) -> String {
+    let line = format!(
+        "  {}  {:12} attempt {}  {}",
+        short_time(event.at),
+        event.state,
+        event.attempt,
+        event.message
+    );
+    line.trim_end().to_owned()
+}

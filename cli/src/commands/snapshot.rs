@@ -1,0 +1,183 @@
+//! `drctl snapshot …`.
+
+use clap::{Args, Subcommand};
+use dr_proto::model::exit::Code;
+use dr_proto::model::units::{Period, Size};
+use dr_proto::model::{HostName, SnapshotWork, Work};
+use dr_proto::view::HostSnapshot;
+use dr_terminal::{Table, Tone, Ui};
+use serde::Serialize;
+
+use super::hosts::Hosts;
+use super::positive;
+use super::wait::{self, Waiting};
+use crate::coordinator::What;
+use crate::error::{Class, Failure, Outcome};
+use crate::session::Session;
+use crate::show::short_time;
+
+/// Arguments of `snapshot`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take a snapshot on one host or on all that match
+    Create(Create),
+    /// List snapshots, newest first; suspects are marked
+    List {
+        /// Only those of this host
+        #[arg(long, value_name = "HOST")]
+        host: Option<HostName>,
+    },
+    /// Show one snapshot
+    Show {
+        /// Its id, or the beginning of it
+        snapshot: String,
+        /// The host, where several have one that begins so
+        #[arg(long, value_name = "HOST")]
+        host: Option<HostName>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Create {
+    #[command(flatten)]
+    hosts: Hosts,
+    /// Only this source; may be given several times
+    #[arg(long = "source", value_name = "NAME")]
+    sources: Vec<String>,
+    /// Read every file again, also those that can not have changed
+    #[arg(long)]
+    reread: bool,
+    /// Why, for whoever reads the list
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// How long each host may take; four hours if not given
+    #[arg(long, value_name = "TIME", value_parser = positive)]
+    deadline: Option<Period>,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+#[derive(Serialize)]
+struct Snapshots {
+    snapshots: Vec<HostSnapshot>,
+}
+
+pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
+    match arguments.command {
+        Command::Create(arguments) => create(session, arguments).await,
+        Command::List { host } => {
+            let snapshots = all(session, host).await?;
+            if session.ui.is_json() {
+                session.answer(&Snapshots { snapshots })?;
+            } else if snapshots.is_empty() {
+                session.ui.say("No snapshots: `drctl snapshot create` takes one");
+            } else {
+                list(&session.ui, &snapshots)?;
+            }
+            Ok(Code::Done)
+        }
+        Command::Show { snapshot, host } => {
+            let found = find(all(session, host).await?, &snapshot)?;
+            if session.ui.is_json() {
+                session.answer(&found)?;
+            } else {
+                show(&session.ui, &found)?;
+            }
+            Ok(Code::Done)
+        }
+    }
+}
+
+async fn create(session: &Session, arguments: Create) -> Outcome {
+    let work = SnapshotWork {
+        sources: arguments.sources,
+        reread: arguments.reread,
+        reason: arguments.reason.clone(),
+    };
+    let what = What::Work {
+        hosts: arguments.hosts.where_to(),
+        work: Box::new(Work::Snapshot(work)),
+        deadline: arguments.deadline.map(|period| period.0),
+        reason: arguments.reason,
+    };
+    wait::start(session, what, &arguments.waiting).await
+}
+
+async fn all(session: &Session, host: Option<HostName>) -> Result<Vec<HostSnapshot>, Failure> {
+    let coordinator = session.coordinator().await?;
+    let host = host.map(|host| host.to_string());
+    session
+        .until_interrupted(async { Ok(coordinator.snapshots(host).await?) })
+        .await
+}
+
+/// The one whose id begins so.
+fn find(snapshots: Vec<HostSnapshot>, wanted: &str) -> Result<HostSnapshot, Failure> {
+    let wanted = wanted.to_ascii_lowercase();
+    let mut found = snapshots
+        .into_iter()
+        .filter(|entry| entry.snapshot.id.starts_with(&wanted));
+    match (found.next(), found.next()) {
+        (Some(only), None) => Ok(only),
+        (Some(one), Some(other)) => Err(Failure::new(
+            Class::Usage,
+            format!(
+                "several snapshots begin with `{wanted}`: {} of {}, {} of {}",
+                one.snapshot.id, one.host, other.snapshot.id, other.host
+            ),
+        )
+        .hint("give more of the id, or --host")),
+        (None, _) => Err(Failure::new(
+            Class::NotFound,
+            format!("no host that is known has a snapshot whose id begins with `{wanted}`"),
+        )
+        .hint("`drctl snapshot list` shows them; agents tell of new ones after each snapshot")),
+    }
+}
+
+fn list(ui: &Ui, snapshots: &[HostSnapshot]) -> std::io::Result<()> {
+    let mut table = Table::new(&["host", "snapshot", "cut", "size", "sources", "notes"]);
+    for HostSnapshot { host, snapshot } in snapshots {
+        let mut notes = Vec::new();
+        notes.extend(
+            snapshot
+                .suspect
+                .as_ref()
+                .map(|why| ui.paint(Tone::Bad, &format!("suspect: {why}"))),
+        );
+        notes.extend((!snapshot.exact).then(|| "window".to_owned()));
+        notes.extend(snapshot.reason.clone());
+        table.row([
+            host.clone(),
+            snapshot.id.chars().take(12).collect(),
+            short_time(snapshot.cut),
+            Size(snapshot.bytes).to_string(),
+            snapshot.sources.join(", "),
+            notes.join("; "),
+        ]);
+    }
+    table.print(ui)
+}
+
+fn show(ui: &Ui, found: &HostSnapshot) -> std::io::Result<()> {
+    let snapshot = &found.snapshot;
+    let cut = if snapshot.exact { "exact" } else { "a window" };
+    ui.data(&format!("snapshot  {}", snapshot.id))?;
+    ui.data(&format!("host      {}", found.host))?;
+    ui.data(&format!("cut       {} ({cut})", short_time(snapshot.cut)))?;
+    ui.data(&format!("size      {}", Size(snapshot.bytes)))?;
+    ui.data(&format!("sources   {}", snapshot.sources.join(", ")))?;
+    if let Some(reason) = &snapshot.reason {
+        ui.data(&format!("reason    {reason}"))?;
+    }
+    if let Some(why) = &snapshot.suspect {
+        ui.data(&ui.paint(Tone::Bad, &format!("SUSPECT   {why}")))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! From the end of a run to an exit code.
+
+use dr_proto::model::exit::Code;
+use dr_proto::model::{RunState, TaskState};
+use dr_proto::view::RunDetail;
+
+/// The worst host decides: 1 before 2 before 3. One host alone that does not allow what was asked is `denied`.
+pub(crate) fn code(detail: &RunDetail) -> Code {
+    if let [task] = detail.tasks.as_slice()
+        && task.state == TaskState::Refused
+    {
+        return Code::Denied;
+    }
+    match detail.run.state {
+        RunState::Passed => Code::Done,
+        RunState::Failed => Code::Disproved,
+        RunState::Partial => Code::Partial,
+        RunState::Inconclusive
+        | RunState::Cancelled
+        | RunState::Pending
+        | RunState::Running
+        | RunState::Cancelling => Code::Inconclusive,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::follow::samples::{run, task};
+
+    fn of(states: &[TaskState]) -> Code {
+        let tasks = states.iter().map(|state| task("db", *state)).collect();
+        let state = RunState::settle(states.iter().copied()).unwrap();
+        code(&RunDetail {
+            run: run(state),
+            tasks,
+            events: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn the_worst_host_decides() {
+        use TaskState as S;
+        assert_eq!(of(&[S::Passed, S::Passed]), Code::Done);
+        assert_eq!(of(&[S::Passed, S::Partial]), Code::Partial);
+        assert_eq!(of(&[S::Partial, S::Lost]), Code::Inconclusive);
+        assert_eq!(of(&[S::Partial, S::Lost, S::Failed]), Code::Disproved);
+        assert_eq!(of(&[S::Passed, S::Cancelled]), Code::Inconclusive);
+        assert_eq!(of(&[]), Code::Inconclusive);
+    }
+
+    #[test]
+    fn one_host_that_does_not_allow_it_is_denied() {
+        assert_eq!(of(&[TaskState::Refused]), Code::Denied);
+        assert_eq!(of(&[TaskState::Refused, TaskState::Passed]), Code::Inconclusive);
+    }
+}
