@@ -7,6 +7,16 @@ pub fn agent() -> Option<PathBuf> {
     built("dr-agent")
 }
 
+/// `dr-coordinator`.
+pub fn coordinator() -> Option<PathBuf> {
+    built("dr-coordinator")
+}
+
+/// `drctl`.
+pub fn drctl() -> Option<PathBuf> {
+    built("drctl")
+}
+
 /// `dr-probe`, the one that links lancedb.
 pub fn probe() -> Option<PathBuf> {
     built("dr-probe")

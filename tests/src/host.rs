@@ -16,6 +16,7 @@ const DEADLINE: Duration = Duration::from_secs(240);
 /// One data host in a temporary folder.
 #[derive(Debug)]
 pub struct Host {
+    name: String,
     folder: TempDir,
     agent: PathBuf,
     repository: String,
@@ -34,6 +35,7 @@ impl Host {
         let folder = tempfile::tempdir().expect("make a folder for a host");
         let repository = format!("file://{}", folder.path().join("repository").display());
         Some(Self {
+            name: "host-1".to_owned(),
             folder,
             agent: binaries::agent()?,
             repository,
@@ -41,6 +43,11 @@ impl Host {
             extra: String::new(),
             environment: Vec::new(),
         })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Its folder.
@@ -81,6 +88,13 @@ impl Host {
     /// Its configuration file.
     pub fn config(&self) -> PathBuf {
         self.path().join("agent.toml")
+    }
+
+    /// Calls it otherwise.
+    #[must_use]
+    pub fn with_name(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
     }
 
     /// Puts the repository somewhere else.
@@ -131,8 +145,9 @@ impl Host {
     /// The configuration as text.
     pub fn configuration(&self) -> String {
         format!(
-            "[agent]\nhost = \"host-1\"\nstate_dir = {state:?}\nscratch = {{ path = {scratch:?} }}\n\
+            "[agent]\nhost = {name:?}\nstate_dir = {state:?}\nscratch = {{ path = {scratch:?} }}\n\
              suspend_file = {suspend:?}\n\n[repository]\nurl = {url:?}\nkey_file = {key:?}\n{sources}\n{extra}",
+            name = self.name,
             state = self.state_dir().display().to_string(),
             scratch = self.scratch_dir().display().to_string(),
             suspend = self.path().join("SUSPEND").display().to_string(),

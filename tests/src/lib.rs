@@ -14,6 +14,7 @@
 pub mod binaries;
 pub mod files;
 pub mod fixtures;
+pub mod fleet;
 pub mod host;
 pub mod moto;
 pub mod network;
