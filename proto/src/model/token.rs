@@ -88,7 +88,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Hash of a token's secret. It opens nothing, and prints as hex.
-#[derive(Debug, Clone, Copy, Hash)]
+#[derive(Debug, Clone, Copy)]
 pub struct SecretHash([u8; 32]);
 
 /// In constant time: how far two hashes agree is nobody's business.

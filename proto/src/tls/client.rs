@@ -15,9 +15,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use rustls::time_provider::TimeProvider;
+use rustls::{CertificateError as TlsCertificateError, ClientConfig, Error as TlsError};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -27,7 +27,7 @@ use tower::Service;
 
 use super::material::{MaterialError, anonymous_config, provider};
 use super::reloading::Reloading;
-use super::verify::ServerIdentityVerifier;
+use super::verify::{PeerError, ServerIdentityVerifier};
 use crate::model::Domain;
 use crate::model::Fingerprint;
 
@@ -177,7 +177,7 @@ impl Connector {
                 peer: peer.clone(),
                 limit,
             })?
-            .map_err(|source| ConnectError::Handshake { peer, source })?;
+            .map_err(|source| ConnectError::handshake(peer, source))?;
         Ok(TokioIo::new(stream))
     }
 
@@ -286,6 +286,14 @@ pub enum ConnectError {
         /// Why not.
         source: io::Error,
     },
+    /// Who answered is not a coordinator of ours.
+    #[error("make a TLS connection with {peer}")]
+    NotBelieved {
+        /// Who was dialled.
+        peer: String,
+        /// Why not.
+        source: PeerError,
+    },
     /// TLS took too long.
     #[error("make a TLS connection with {peer}: not done within {limit:?}")]
     HandshakeTimedOut {
@@ -294,4 +302,21 @@ pub enum ConnectError {
         /// The limit.
         limit: Duration,
     },
+}
+
+impl ConnectError {
+    /// rustls wraps our own verdict in words for programmers: here it comes out again.
+    fn handshake(peer: String, error: io::Error) -> Self {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>());
+        let verdict = match inner {
+            Some(TlsError::InvalidCertificate(TlsCertificateError::Other(other))) => {
+                other.0.downcast_ref::<PeerError>().cloned()
+            }
+            _ => None,
+        };
+        match verdict {
+            Some(source) => Self::NotBelieved { peer, source },
+            None => Self::Handshake { peer, source: error },
+        }
+    }
 }

@@ -9,11 +9,14 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustls::pki_types::pem::SectionKind;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::time_provider::TimeProvider;
 
-use super::install::Secrecy;
+use super::install::{Fresh, Secrecy};
+use super::material::{Material, MaterialError};
 use super::pem::{PemError, Section, sections};
 
 /// More than any of these files needs.
@@ -57,6 +60,19 @@ impl Contents {
 }
 
 impl Files {
+    /// What these files would be with `fresh` in them, judged as if they were there: before they are.
+    ///
+    /// # Errors
+    /// When they could not be used.
+    pub fn judge(&self, fresh: &Fresh<'_>, time: &Arc<dyn TimeProvider>) -> Result<Material, MaterialError> {
+        let contents = Contents {
+            chain: certificates(&self.certificate, fresh.certificate.as_bytes())?,
+            keys: keys(&self.private_key, fresh.private_key.as_bytes())?,
+            roots: certificates(&self.trust_bundle, fresh.trust_bundle.as_bytes())?,
+        };
+        Material::judge(contents, self, time)
+    }
+
     /// Reads all three.
     pub(super) fn read(&self) -> Result<Contents, FileError> {
         let chain = certificates(&self.certificate, &read(&self.certificate, Secrecy::Public)?)?;

@@ -41,3 +41,6 @@ pub use rustls::time_provider::{DefaultTimeProvider as SystemTime, TimeProvider}
 pub use server::{Incoming, Limits, Peer, Refusals, accept};
 pub use trouble::certificate_trouble;
 pub use verify::{PeerError, fingerprint};
+
+#[cfg(test)]
+mod tests;

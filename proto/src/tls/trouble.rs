@@ -5,6 +5,8 @@ use std::io;
 
 use rustls::{AlertDescription, Error as TlsError};
 
+use super::verify::PeerError;
+
 /// The most causes that are looked at.
 const DEPTH: usize = 32;
 
@@ -21,6 +23,9 @@ pub fn certificate_trouble(error: &(dyn StdError + 'static)) -> Option<String> {
         for error in [Some(error), inner].into_iter().flatten() {
             if let Some(trouble) = error.downcast_ref::<TlsError>().and_then(about_certificates) {
                 return Some(trouble);
+            }
+            if let Some(trouble) = error.downcast_ref::<PeerError>() {
+                return Some(trouble.to_string());
             }
         }
         next = inner.or_else(|| error.source());

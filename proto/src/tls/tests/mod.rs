@@ -1,0 +1,5 @@
+mod brought;
+mod handshakes;
+mod limits;
+mod reloads;
+mod support;
