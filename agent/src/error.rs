@@ -15,7 +15,7 @@ use serde::Serialize;
 
 pub use self::classify::Class;
 use crate::exit::Code;
-use crate::stop::Stop;
+use crate::stop::{Reason, Stop};
 use crate::ui::{Tone, Ui};
 
 /// Why a command did not do what it was asked.
@@ -81,6 +81,14 @@ impl Failure {
         &self.hints
     }
 
+    /// The class as it is told: what a busy host stopped is not simply cancelled.
+    fn told(&self, stop: &Stop) -> Class {
+        match (self.class, stop.reason()) {
+            (Class::Cancelled, Some(Reason::HostBusy)) => Class::HostBusy,
+            (class, _) => class,
+        }
+    }
+
     /// How the process ends: a cancelled command ends with the signal's code.
     pub fn code(&self, stop: &Stop) -> Code {
         match (self.class, stop.reason()) {
@@ -113,7 +121,7 @@ impl Failure {
         };
         if ui.is_json() {
             let said = Said {
-                code: self.class.name(),
+                code: self.told(stop).name(),
                 exit: code.number(),
                 message,
                 causes,

@@ -15,6 +15,7 @@ pub mod drill;
 pub mod error;
 pub mod exit;
 pub mod key;
+pub mod limits;
 pub mod probe;
 pub mod report;
 pub mod restore;

@@ -2,3 +2,5 @@
 
 #[cfg(feature = "model")]
 pub mod model;
+#[cfg(feature = "render")]
+pub mod render;

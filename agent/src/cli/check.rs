@@ -8,6 +8,7 @@ use dr_proto::model::{Finding, Verdict};
 use dr_vault::progress::Progress;
 use serde::Serialize;
 
+use super::evidence;
 use crate::check::{self, Checked, audit_log, integrity, vector_db};
 use crate::config::{Period, ResolvedSource, Size, SourceKind};
 use crate::error::{Class, Doing, Failure, Outcome};
@@ -22,6 +23,15 @@ use crate::ui::progress::watch;
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
+}
+
+impl Command {
+    fn evidence(&self) -> &evidence::Options {
+        match self {
+            Self::VectorDb(sources) | Self::AuditLog(sources) => &sources.evidence,
+            Self::DrIntegrity(integrity) => &integrity.evidence,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -39,6 +49,8 @@ struct Sources {
     /// Only this source; may be given several times
     #[arg(long, value_name = "NAME")]
     source: Vec<String>,
+    #[command(flatten)]
+    evidence: evidence::Options,
 }
 
 #[derive(Debug, Args)]
@@ -52,6 +64,8 @@ struct Integrity {
     /// The most bytes to re-hash; the next check goes on where this one stops
     #[arg(long, value_name = "SIZE", default_value = "20 GiB")]
     budget: Size,
+    #[command(flatten)]
+    evidence: evidence::Options,
 }
 
 /// A check's answer.
@@ -63,13 +77,23 @@ struct Answer<'a> {
 }
 
 pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
-    match arguments.command {
+    let (check, checked) = asked(session, &arguments.command).await?;
+    let verdict = check::verdict(&checked);
+    answer(session, check, verdict, &checked)?;
+    let evidence = evidence::of_check(session, check, verdict, &checked);
+    evidence::publish(session, arguments.command.evidence(), &evidence)?;
+    Ok(Code::from(verdict))
+}
+
+/// The check's name and what it found.
+async fn asked(session: &Session, command: &Command) -> Result<(&'static str, Vec<Checked>), Failure> {
+    match command {
         Command::VectorDb(sources) => {
             let sources = of_kind(session, &sources.source, SourceKind::Lancedb)?;
             let cancel = session.stop.token().clone();
             let checked =
                 on_threads(session, sources, move |source| vector_db::check(source, &cancel)).await?;
-            answer(session, "vector-db", &checked)
+            Ok(("vector-db", checked))
         }
         Command::AuditLog(sources) => {
             let sources = of_kind(session, &sources.source, SourceKind::AuditLog)?;
@@ -77,9 +101,9 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
             let check =
                 move |source: &ResolvedSource| audit_log::check(source, known.get(&source.name), &cancel);
             let checked = on_threads(session, sources, check).await?;
-            answer(session, "audit-log", &checked)
+            Ok(("audit-log", checked))
         }
-        Command::DrIntegrity(arguments) => dr_integrity(session, &arguments).await,
+        Command::DrIntegrity(arguments) => Ok(("dr-integrity", dr_integrity(session, arguments).await?)),
     }
 }
 
@@ -121,7 +145,7 @@ async fn captured(session: &Session) -> BTreeMap<String, LogState> {
             .sources
             .iter()
             .filter_map(|source| match Stamp::read(&source.stamp) {
-                Some(Stamp::AuditLog(log)) => Some((source.name.clone(), log.facts.state())),
+                Some(Stamp::AuditLog(log)) => Some((source.name.clone(), log.state())),
                 _ => None,
             })
             .collect(),
@@ -134,8 +158,8 @@ async fn captured(session: &Session) -> BTreeMap<String, LogState> {
     }
 }
 
-async fn dr_integrity(session: &Session, arguments: &Integrity) -> Outcome {
-    let _lock = session.begin("check dr-integrity")?;
+async fn dr_integrity(session: &Session, arguments: &Integrity) -> Result<Vec<Checked>, Failure> {
+    let _lock = session.begin_yielding("check dr-integrity").await?;
     let options = integrity::Options {
         snapshot_age: arguments.snapshot_age,
         proof_age: arguments.proof_age,
@@ -146,22 +170,24 @@ async fn dr_integrity(session: &Session, arguments: &Integrity) -> Outcome {
     let progress = Progress::new();
     let now = session.clock.now();
     let checking = integrity::check(&repository, &options, now, &progress, session.stop.token());
-    let checked = watch(&session.ui, "check", &progress, checking)
+    watch(&session.ui, "check", &progress, checking)
         .await
-        .doing(|| "check the recovery of this host".to_owned())?;
-    answer(session, "dr-integrity", &checked)
+        .doing(|| "check the recovery of this host".to_owned())
 }
 
-fn answer(session: &Session, check: &'static str, checked: &[Checked]) -> Outcome {
-    let verdict = check::verdict(checked);
+fn answer(
+    session: &Session,
+    check: &'static str,
+    verdict: Verdict,
+    checked: &[Checked],
+) -> std::io::Result<()> {
     let ui = &session.ui;
     if ui.is_json() {
-        ui.json(&Answer {
+        return ui.json(&Answer {
             check,
             verdict,
             checked,
-        })?;
-        return Ok(Code::from(verdict));
+        });
     }
     let width = checked
         .iter()
@@ -182,8 +208,7 @@ fn answer(session: &Session, check: &'static str, checked: &[Checked]) -> Outcom
     ui.data(&format!(
         "{check}: {}",
         ui.paint(tone(verdict), &verdict.to_string())
-    ))?;
-    Ok(Code::from(verdict))
+    ))
 }
 
 fn lines(session: &Session, mark: &str, findings: &[Finding]) -> std::io::Result<()> {

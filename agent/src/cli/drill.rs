@@ -5,18 +5,20 @@ use std::time::Duration;
 
 use clap::Args;
 use dr_probe_wire::compare::Rules;
-use dr_proto::model::{DrillKind, Report, Verdict};
+use dr_proto::model::{Cause, DrillKind, Outcome as CheckOutcome, Report, Verdict};
+use dr_proto::render::Evidence;
 use dr_vault::progress::Progress;
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
-use super::probes;
+use super::{evidence, probes};
 use crate::config::Size;
 use crate::drill::{self, ProbeOptions, Request};
 use crate::error::{Class, Doing, Failure, Outcome};
 use crate::report;
 use crate::session::Session;
 use crate::state::scratch::Claim;
+use crate::stop::Reason;
 use crate::ui::progress::watch;
 
 /// Arguments of `drill`.
@@ -34,6 +36,8 @@ pub(super) struct Arguments {
     /// By how much recall may be below recall at the cut, where another probe version answers
     #[arg(long, value_name = "SHARE", default_value_t = 0.02)]
     recall_tolerance: f64,
+    #[command(flatten)]
+    evidence: evidence::Options,
 }
 
 fn kind(text: &str) -> Result<DrillKind, String> {
@@ -55,7 +59,7 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
         return Err(Failure::new(Class::Usage, message));
     }
     let asked = Instant::now();
-    let lock = session.begin("drill")?;
+    let lock = session.begin_yielding("drill").await?;
     let repository = session.repository().await?;
     let scratch = session.scratch().claim("drill", session.clock.now())?;
     let request = Request {
@@ -86,16 +90,31 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
         &progress,
         stop,
     );
-    let report = watch(&session.ui, "drill", &progress, work).await?;
+    let mut report = watch(&session.ui, "drill", &progress, work).await?;
+    if session.stop.reason() == Some(Reason::HostBusy) {
+        blame_the_host(&mut report);
+    }
     clear(session, scratch, report.verdict);
     let path = report::save(&session.state()?.reports(), &report)?;
     record(session, &repository, &report).await;
     drop(lock);
     print(session, &report, &path)?;
+    evidence::publish(session, &arguments.evidence, &Evidence::from(&report))?;
     Ok(match (report.verdict, session.stop.reason()) {
+        (Verdict::Failed, Some(Reason::HostBusy)) => Verdict::Failed.into(),
         (_, Some(reason)) => reason.code(),
         (verdict, None) => verdict.into(),
     })
+}
+
+/// What was cancelled because the host is busy says so.
+fn blame_the_host(report: &mut Report) {
+    let checks = report.sources.iter_mut().flat_map(|source| &mut source.checks);
+    for check in checks {
+        if check.outcome == CheckOutcome::Inconclusive(Cause::Cancelled) {
+            check.outcome = CheckOutcome::Inconclusive(Cause::HostBusy);
+        }
+    }
 }
 
 /// Removes scratch, or leaves it for a look where the drill did not pass and the configuration says so.

@@ -35,7 +35,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
-    let lock = session.begin("snapshot")?;
+    let lock = session.begin_yielding("snapshot").await?;
     let sources = session.sources(&arguments.sources)?;
     let repository = session.repository().await?;
     let staging = Area::new(session.state()?.staging()).claim("snapshot", session.clock.now())?;

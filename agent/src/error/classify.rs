@@ -51,6 +51,8 @@ pub enum Class {
     Busy,
     /// The suspend file is there.
     Suspended,
+    /// The host's own hook says that it is busy.
+    HostBusy,
     /// A signal or the suspend file ended the work.
     Cancelled,
     /// A mistake of ours.
@@ -59,7 +61,7 @@ pub enum Class {
 
 impl Class {
     /// All kinds, for the test that names and codes stay.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Usage,
         Self::Configuration,
         Self::Key,
@@ -79,6 +81,7 @@ impl Class {
         Self::SourceBusy,
         Self::Busy,
         Self::Suspended,
+        Self::HostBusy,
         Self::Cancelled,
         Self::Internal,
     ];
@@ -105,6 +108,7 @@ impl Class {
             Self::SourceBusy => "source_busy",
             Self::Busy => "busy",
             Self::Suspended => "suspended",
+            Self::HostBusy => "host_busy",
             Self::Cancelled => "cancelled",
             Self::Internal => "internal",
         }
@@ -122,7 +126,7 @@ impl Class {
             Self::RepositoryDamaged | Self::RepositoryNewer => Code::Damaged,
             Self::SourceDamaged => Code::Disproved,
             Self::SourceBusy | Self::Busy | Self::Suspended => Code::Busy,
-            Self::Cancelled => Code::Inconclusive,
+            Self::HostBusy | Self::Cancelled => Code::Inconclusive,
             Self::Internal => Code::Internal,
         }
     }
