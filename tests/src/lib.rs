@@ -16,6 +16,7 @@ pub mod files;
 pub mod fixtures;
 pub mod host;
 pub mod moto;
+pub mod mount;
 pub mod oracle;
 pub mod process;
 pub mod s3_server;
