@@ -12,7 +12,7 @@ pub use dr_terminal::in_one_line;
 
 pub use self::classify::Class;
 use crate::exit::Code;
-use crate::stop::Stop;
+use crate::stop::{Reason, Stop};
 use crate::ui::Ui;
 
 /// Why a command did not do what it was asked.
@@ -31,7 +31,17 @@ pub fn code(failure: &Failure, stop: &Stop) -> Code {
 
 /// Says it: on stderr, as text or as one JSON document.
 pub fn report(failure: &Failure, ui: &Ui, stop: &Stop) {
-    failure.said(code(failure, stop)).say(ui);
+    let mut said = failure.said(code(failure, stop));
+    said.code = told(failure.class(), stop).name();
+    said.say(ui);
+}
+
+/// The class as it is told: what a busy host stopped is not simply cancelled.
+fn told(class: Class, stop: &Stop) -> Class {
+    match (class, stop.reason()) {
+        (Class::Cancelled, Some(Reason::HostBusy)) => Class::HostBusy,
+        (class, _) => class,
+    }
 }
 
 /// Adds what was being done to any result that can become a failure.

@@ -16,6 +16,7 @@ pub mod error;
 pub use dr_proto::model::exit;
 pub mod job;
 pub mod key;
+pub mod limits;
 pub mod probe;
 pub mod report;
 pub mod restore;

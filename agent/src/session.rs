@@ -14,8 +14,9 @@ use dr_vault::storage::{self, SharedStorage, StorageOptions};
 use secrecy::SecretString;
 
 use crate::config::{self, Config, Credentials, ResolvedSource, UploadLimits};
-use crate::error::{Class, Doing, Failure};
+use crate::error::{Class, Doing, Failure, in_one_line};
 use crate::key;
+use crate::limits::busy::{self, Pace};
 use crate::state::scratch::Area;
 use crate::state::{Holder, Lock, StateDir, refuse_if_suspended};
 use crate::stop::Stop;
@@ -73,6 +74,36 @@ impl Session {
                 ));
             }
         }
+        Ok(lock)
+    }
+
+    /// [`Session::begin`] for work that can wait: refuses while the host's own hook says that it is busy, and stops
+    /// when it says so later. Restores do not ask: they are what the host waits for.
+    pub async fn begin_yielding(&self, command: &str) -> Result<Lock, Failure> {
+        let lock = self.begin(command)?;
+        let Some(name) = &self.config.limits.busy_hook else {
+            return Ok(lock);
+        };
+        let Some(hook) = self.config.hooks.get(name) else {
+            // Refused when the configuration was loaded.
+            return Ok(lock);
+        };
+        let asking = async { Ok(busy::ask_twice(hook, Pace::default()).await) };
+        if let Err(error) = self.until_stopped(asking).await? {
+            let what = format!(
+                "the host is busy: hook `{name}` failed twice: {}",
+                in_one_line(&error)
+            );
+            return Err(
+                Failure::new(Class::HostBusy, what).hint("give the command again when the host is idle")
+            );
+        }
+        tokio::spawn(busy::watch(
+            name.clone(),
+            hook.clone(),
+            Pace::default(),
+            self.stop.clone(),
+        ));
         Ok(lock)
     }
 

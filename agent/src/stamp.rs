@@ -1,6 +1,10 @@
 //! What a snapshot's manifest states of each source: what it was at the cut, and how it was taken.
 
-use dr_auditlog::{ChainConfig, LogFacts};
+use std::collections::BTreeMap;
+
+use dr_auditlog::capture::Pin;
+use dr_auditlog::carry::Carried;
+use dr_auditlog::{ChainConfig, Format, LogFacts, LogState, VerifyOptions};
 use dr_lance::pins::PinSummary;
 use dr_lance::{Damage, Excluded, ExternalBase, TableStamp};
 use serde::{Deserialize, Serialize};
@@ -41,6 +45,61 @@ pub struct LogStamp {
     pub facts: LogFacts,
     /// The chain that was configured.
     pub chain: Option<ChainConfig>,
+    /// How the bytes were to be read.
+    #[serde(default)]
+    pub format: Format,
+    /// The field with the records' time, if one was configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_field: Option<String>,
+    /// Segments that the host had rotated away, kept from the snapshot before; oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carried: Vec<Carried>,
+    /// How the active file was held.
+    #[serde(default = "descriptor")]
+    pub held: Pin,
+}
+
+fn descriptor() -> Pin {
+    Pin::Descriptor
+}
+
+impl LogStamp {
+    /// What the next snapshot is compared with and carries on from.
+    pub fn state(&self) -> LogState {
+        LogState {
+            carried: self.carried.clone(),
+            ..self.facts.state()
+        }
+    }
+
+    /// Names of its files in the snapshot, oldest first: carried segments, then those that were on the host.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        let carried = self.carried.iter().map(|carried| carried.name.as_str());
+        let here = self.facts.segments.iter();
+        carried.chain(here.map(|segment| segment.state.name.as_str()))
+    }
+
+    /// How its bytes are to be read.
+    pub fn verify_options(&self) -> VerifyOptions {
+        VerifyOptions {
+            format: self.format,
+            chain: self.chain.clone(),
+            time_field: self.time_field.clone(),
+            ..VerifyOptions::default()
+        }
+    }
+
+    /// Segments by the way they were held: those on the host, and the active file where it was copied.
+    pub fn pins(&self) -> BTreeMap<String, u64> {
+        let segments = self.facts.segments.len() as u64;
+        let mut pins = BTreeMap::from([("descriptor".to_owned(), segments)]);
+        if self.held != Pin::Descriptor && segments > 0 {
+            pins.insert("descriptor".to_owned(), segments - 1);
+            pins.insert(self.held.to_string(), 1);
+        }
+        pins.retain(|_, files| *files > 0);
+        pins
+    }
 }
 
 impl Stamp {

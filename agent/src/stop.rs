@@ -1,4 +1,4 @@
-//! Why and how running work ends early: signals and the suspend file.
+//! Why and how running work ends early: signals, the suspend file, a busy host.
 //!
 //! ## Cancellation
 //! The first SIGINT or SIGTERM, or a suspend file that appears, cancels one token that all work watches; what runs
@@ -27,6 +27,8 @@ pub enum Reason {
     Terminated,
     /// The suspend file appeared.
     Suspended,
+    /// The host's own hook said twice that it is busy.
+    HostBusy,
 }
 
 impl Reason {
@@ -36,13 +38,19 @@ impl Reason {
             Self::Interrupted => Code::Interrupted,
             Self::Terminated => Code::Terminated,
             Self::Suspended => Code::Busy,
+            Self::HostBusy => Code::Inconclusive,
         }
     }
 
     fn from_number(number: u8) -> Option<Self> {
-        [Self::Interrupted, Self::Terminated, Self::Suspended]
-            .into_iter()
-            .find(|reason| *reason as u8 + 1 == number)
+        [
+            Self::Interrupted,
+            Self::Terminated,
+            Self::Suspended,
+            Self::HostBusy,
+        ]
+        .into_iter()
+        .find(|reason| *reason as u8 + 1 == number)
     }
 }
 

@@ -8,8 +8,14 @@
 mod crash;
 mod damage;
 mod doubt;
+mod evidence;
 mod fixtures;
+mod integrity;
+mod limits;
+mod logs;
 mod mistakes;
+mod restore;
 mod runner;
 mod storage;
+mod surroundings;
 mod writer;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use dr_tests::files;
 use dr_tests::fixtures::{self, Unpacked};
 use dr_tests::host::Host;
+use dr_tests::mount::Mount;
 use dr_tests::s3_server::{Behaviour, S3Server};
 
 const NOT_BUILT: &str = "dr-agent is not built";
@@ -155,7 +156,7 @@ fn a_full_disk_is_named_and_nothing_stays_behind() {
     };
     host.set_up();
     let _snapshot = host.snapshot();
-    let Some(small) = SmallDisk::mount(host.path()) else {
+    let Some(small) = Mount::memory(&host.path().join("small-disk"), "1m") else {
         // Only root can mount; CI runs as root.
         return dr_tests::skip(case, "a small file system can not be mounted here");
     };
@@ -241,27 +242,4 @@ fn protected() -> Option<(Host, Unpacked)> {
     let unpacked = fixtures::small().last()?.unpack();
     let host = host.with_database("memory", &unpacked.database());
     Some((host, unpacked))
-}
-
-/// A file system of 1 MiB in memory; unmounted when dropped.
-struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    fn mount(folder: &Path) -> Option<Self> {
-        let path = folder.join("small-disk");
-        std::fs::create_dir_all(&path).ok()?;
-        let mut mount = std::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&path);
-        mount.output().ok()?.status.success().then_some(Self(path))
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _unmounted = std::process::Command::new("umount").arg(&self.0).output();
-    }
 }

@@ -174,6 +174,32 @@ impl Host {
         command
     }
 
+    /// The same, started by another program such as `prlimit`, which gets the agent as its last arguments.
+    pub fn command_under(&self, wrapper: &[&str], arguments: &[&str]) -> Command {
+        let inner = self.command(arguments);
+        let (program, before) = wrapper.split_first().expect("a program to start the agent with");
+        let mut command = Command::new(program);
+        command
+            .args(before)
+            .arg(inner.get_program())
+            .args(inner.get_args());
+        command.current_dir(self.path()).env_remove("DR_FAILPOINT");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Uses another copy of the agent.
+    #[must_use]
+    pub fn with_agent(mut self, program: PathBuf) -> Self {
+        self.agent = program;
+        self
+    }
+
+    /// The agent's program.
+    pub fn agent(&self) -> &Path {
+        &self.agent
+    }
+
     /// The agent without a configuration, as on a bare host.
     pub fn bare_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.agent);

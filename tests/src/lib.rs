@@ -17,6 +17,7 @@ pub mod fixtures;
 pub mod fleet;
 pub mod host;
 pub mod moto;
+pub mod mount;
 pub mod network;
 pub mod oracle;
 pub mod otlp;

@@ -9,7 +9,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid};
 
 /// What a finished process left.
 #[derive(Clone)]
@@ -172,6 +173,25 @@ impl Running {
         }
     }
 
+    /// Waits until it has stopped itself.
+    ///
+    /// # Panics
+    ///
+    /// If it ended instead.
+    #[track_caller]
+    pub fn until_stopped(&self) {
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let id = id.expect("a child of ours has an id");
+        // NOWAIT: what it ended with is for `finish` to take.
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let status = waitid(WaitId::Pid(id), options).expect("wait for a child of ours");
+        assert!(
+            status.is_some_and(|status| status.stopped()),
+            "{} ended before it came to where it stops",
+            self.command
+        );
+    }
+
     /// Sends a signal; a process that has already ended does not mind.
     pub fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
@@ -242,4 +262,39 @@ fn words(command: &Command) -> String {
         .chain(arguments)
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// Waits until no process works in `folder` any more: a probe ends by itself when its agent is gone.
+///
+/// # Panics
+///
+/// If one is still there after a while.
+#[track_caller]
+pub fn until_gone_from(folder: &Path) {
+    const PATIENCE: Timespec = Timespec {
+        tv_sec: 60,
+        tv_nsec: 0,
+    };
+    for id in working_in(folder) {
+        let Ok(process) = pidfd_open(id, PidfdFlags::empty()) else {
+            // Gone since it was listed.
+            continue;
+        };
+        let mut watched = [PollFd::new(&process, PollFlags::IN)];
+        let ended = poll(&mut watched, Some(&PATIENCE)).expect("watch a process");
+        assert!(ended > 0, "process {id:?} still works in {}", folder.display());
+    }
+}
+
+/// Processes whose working folder is `folder`.
+fn working_in(folder: &Path) -> Vec<Pid> {
+    let entries = std::fs::read_dir("/proc").expect("list processes");
+    entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let id: i32 = entry.file_name().to_str()?.parse().ok()?;
+            let works = std::fs::read_link(entry.path().join("cwd")).ok()? == folder;
+            Pid::from_raw(id).filter(|_| works)
+        })
+        .collect()
 }

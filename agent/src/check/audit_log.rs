@@ -1,6 +1,6 @@
 //! Audit logs: framing, JSON, chain, order of time, and that the log continues what the last snapshot captured.
 
-use dr_auditlog::{LogFacts, LogOptions, LogState, VerifyOptions, capture};
+use dr_auditlog::{LogFacts, LogState, capture};
 use dr_proto::model::{Finding, Verdict};
 use tokio_util::sync::CancellationToken;
 
@@ -9,20 +9,11 @@ use crate::config::{ResolvedSource, Size};
 
 /// Reads a log. Blocking. `previous` is what the last snapshot captured of it, if anybody knows.
 pub fn check(source: &ResolvedSource, previous: Option<&LogState>, cancel: &CancellationToken) -> Checked {
-    let mut options = LogOptions::new(&source.path);
-    options.rotated.clone_from(&source.rotated);
-    options.time_field.clone_from(&source.time_field);
-    let captured = match capture(&options) {
+    let captured = match capture(&source.log_options()) {
         Ok(captured) => captured,
         Err(error) => return Checked::unasked(&source.name, &error),
     };
-    let wanted = VerifyOptions {
-        format: source.format,
-        chain: source.chain.clone(),
-        time_field: source.time_field.clone(),
-        ..VerifyOptions::default()
-    };
-    match captured.verify(&wanted, previous, cancel) {
+    match captured.verify(&source.verify_options(), previous, cancel) {
         Ok(facts) => judged(&source.name, &facts, previous.is_some()),
         Err(error) => Checked::unasked(&source.name, &error),
     }

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use dr_proto::model::{CheckKind, Finding, Verdict};
 use dr_vault::progress::Progress;
 
+use super::evidence;
 use crate::config::{Period, Size};
 use crate::error::Outcome;
 use crate::exit::Code;
@@ -35,6 +36,8 @@ struct Sources {
     /// Only this source; may be given several times
     #[arg(long, value_name = "NAME")]
     source: Vec<String>,
+    #[command(flatten)]
+    evidence: evidence::Options,
 }
 
 #[derive(Debug, Args)]
@@ -48,13 +51,22 @@ struct Integrity {
     /// The most bytes to re-hash; the next check goes on where this one stops
     #[arg(long, value_name = "SIZE", default_value = "20 GiB")]
     budget: Size,
+    #[command(flatten)]
+    evidence: evidence::Options,
 }
 
 impl Command {
-    fn ask(self) -> Ask {
+    fn evidence(&self) -> &evidence::Options {
+        match self {
+            Self::VectorDb(sources) | Self::AuditLog(sources) => &sources.evidence,
+            Self::DrIntegrity(integrity) => &integrity.evidence,
+        }
+    }
+
+    fn ask(&self) -> Ask {
         let (kind, sources) = match self {
-            Self::VectorDb(sources) => (CheckKind::VectorDb, sources.source),
-            Self::AuditLog(sources) => (CheckKind::AuditLog, sources.source),
+            Self::VectorDb(sources) => (CheckKind::VectorDb, sources.source.clone()),
+            Self::AuditLog(sources) => (CheckKind::AuditLog, sources.source.clone()),
             Self::DrIntegrity(limits) => {
                 return Ask {
                     kind: CheckKind::DrIntegrity,
@@ -79,16 +91,19 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
     let progress = Progress::new();
     let work = job::check::run(session, arguments.command.ask(), &progress);
     let answer = watch(&session.ui, "check", &progress, work).await?;
-    print(session, &answer)
+    print(session, &answer)?;
+    let Answer { check, verdict, checked } = &answer;
+    let evidence = evidence::of_check(session, &check.to_string(), *verdict, checked);
+    evidence::publish(session, arguments.command.evidence(), &evidence)?;
+    Ok(Code::from(*verdict))
 }
 
-fn print(session: &Session, answer: &Answer) -> Outcome {
+fn print(session: &Session, answer: &Answer) -> std::io::Result<()> {
     let Answer { check, verdict, checked } = answer;
     let verdict = *verdict;
     let ui = &session.ui;
     if ui.is_json() {
-        ui.json(answer)?;
-        return Ok(Code::from(verdict));
+        return ui.json(answer);
     }
     let width = checked
         .iter()
@@ -109,8 +124,7 @@ fn print(session: &Session, answer: &Answer) -> Outcome {
     ui.data(&format!(
         "{check}: {}",
         ui.paint(tone(verdict), &verdict.to_string())
-    ))?;
-    Ok(Code::from(verdict))
+    ))
 }
 
 fn lines(session: &Session, mark: &str, findings: &[Finding]) -> std::io::Result<()> {

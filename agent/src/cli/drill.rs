@@ -3,14 +3,17 @@
 use std::str::FromStr;
 
 use clap::Args;
-use dr_proto::model::{DrillKind, Report};
+use dr_proto::model::{DrillKind, Report, Verdict};
+use dr_proto::render::Evidence;
 use dr_vault::progress::Progress;
 
+use super::evidence;
 use crate::config::Size;
 use crate::error::{Class, Failure, Outcome};
 use crate::job;
 use crate::report;
 use crate::session::Session;
+use crate::stop::Reason;
 use crate::ui::progress::watch;
 
 /// Arguments of `drill`.
@@ -28,6 +31,8 @@ pub(super) struct Arguments {
     /// By how much recall may be below recall at the cut, where another probe version answers
     #[arg(long, value_name = "SHARE", default_value_t = job::drill::RECALL_TOLERANCE)]
     recall_tolerance: f64,
+    #[command(flatten)]
+    evidence: evidence::Options,
 }
 
 fn kind(text: &str) -> Result<DrillKind, String> {
@@ -58,7 +63,9 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
     let work = job::drill::run(session, ask, &progress);
     let drilled = watch(&session.ui, "drill", &progress, work).await?;
     print(session, &drilled.report, &drilled.path)?;
+    evidence::publish(session, &arguments.evidence, &Evidence::from(&drilled.report))?;
     Ok(match (drilled.report.verdict, session.stop.reason()) {
+        (Verdict::Failed, Some(Reason::HostBusy)) => Verdict::Failed.into(),
         (_, Some(reason)) => reason.code(),
         (verdict, None) => verdict.into(),
     })

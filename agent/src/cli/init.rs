@@ -149,11 +149,13 @@ impl Keys {
                 Failure::from(error).context("read the recovery recipients")
             })?);
         }
-        let passphrase = arguments
-            .recovery_passphrase_file
-            .as_deref()
-            .map(key::passphrase)
-            .transpose()?;
+        let passphrase = passphrase(session, arguments)?;
+        let host = match (&config.key_file, &config.key_command, &session.passphrase) {
+            (Some(path), _, None) => HostKey::File(path),
+            (None, Some(command), None) => HostKey::Command(command),
+            (_, _, Some(passphrase)) => HostKey::Passphrase(passphrase),
+            (None, None, None) => return Err(no_host_key()),
+        };
         // Everything that can be refused was; now files are written.
         if let Some(path) = &arguments.generate_recovery_key {
             for identity in ensure_key_file(session, path, "recovery key")? {
@@ -161,20 +163,50 @@ impl Keys {
                 parsed.push(identity.recipient());
             }
         }
-        let host = match (&config.key_file, &config.key_command) {
-            (Some(path), _) => ensure_key_file(session, path, "host key")?,
-            (None, Some(command)) => key::from_command(command, config.key_command_timeout).await?,
-            (None, None) => return Err(no_host_key()),
+        let unlock = match host {
+            HostKey::Passphrase(passphrase) => Unlock::Passphrase(passphrase.clone()),
+            HostKey::Command(command) => {
+                Unlock::Identities(key::from_command(command, config.key_command_timeout).await?)
+            }
+            HostKey::File(path) => Unlock::Identities(ensure_key_file(session, path, "host key")?),
         };
-        parsed.extend(host.iter().map(Identity::recipient));
+        if let Unlock::Identities(host) = &unlock {
+            parsed.extend(host.iter().map(Identity::recipient));
+        }
+        let by_file = matches!(unlock, Unlock::Identities(_));
         Ok(Self {
             recipients: parsed,
             passphrase,
-            unlock: Unlock::Identities(host),
-            key_file: config.key_file.clone(),
+            unlock,
+            key_file: config.key_file.clone().filter(|_| by_file),
             recovery_key_file: arguments.generate_recovery_key.clone(),
             recovery: recovery.into_iter().collect(),
         })
+    }
+}
+
+/// Where this host's own key comes from.
+enum HostKey<'a> {
+    File(&'a Path),
+    Command(&'a [String]),
+    Passphrase(&'a SecretString),
+}
+
+/// The passphrase that is to open the repository, whether this host uses it, or people elsewhere, or both.
+fn passphrase(session: &Session, arguments: &Arguments) -> Result<Option<SecretString>, Failure> {
+    let elsewhere = arguments
+        .recovery_passphrase_file
+        .as_deref()
+        .map(key::passphrase)
+        .transpose()?;
+    match (elsewhere, &session.passphrase) {
+        (Some(theirs), Some(ours)) if theirs.expose_secret() != ours.expose_secret() => {
+            let what =
+                "--passphrase-file and --recovery-passphrase-file hold two passphrases: a repository has one";
+            Err(Failure::new(Class::Usage, what).hint("give the same file twice"))
+        }
+        (Some(passphrase), _) => Ok(Some(passphrase)),
+        (None, ours) => Ok(ours.clone()),
     }
 }
 
@@ -185,11 +217,13 @@ fn no_recovery_key() -> Failure {
     )
     .hint("write the public half of a key that is kept elsewhere under repository.recovery_recipients, or give --recovery-recipient age1…")
     .hint("or let one be made: --generate-recovery-key FILE, and move FILE off this host")
+    .hint("or, where a passphrase is kept elsewhere, too: --recovery-passphrase-file FILE")
 }
 
 fn no_host_key() -> Failure {
     Failure::new(Class::Configuration, "no place for this host's key: neither key_file nor key_command is configured")
         .hint("write repository.key_file = \"/etc/drctl/repository.key\", or give --identity FILE; init makes the file")
+        .hint("or let a passphrase open it: --passphrase-file FILE")
 }
 
 /// The identities in `path`; makes the file with a new one where it is missing.

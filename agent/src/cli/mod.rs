@@ -6,6 +6,7 @@ mod completion;
 mod discover;
 mod doctor;
 mod drill;
+mod evidence;
 mod init;
 mod repository;
 mod restore;
@@ -73,9 +74,12 @@ struct Global {
         hide_possible_values = false
     )]
     output: Format,
-    /// For build servers: no colours, no prompts, plain progress
+    /// For build servers: no colours, no prompts, plain progress, and a page where GITHUB_STEP_SUMMARY asks for one
     #[arg(long, global = true)]
     ci: bool,
+    /// Do not yield to the host's own work (nice 10, I/O class idle, limits.cpu): for a restore that people wait for
+    #[arg(long, global = true)]
+    full_speed: bool,
     /// When to use colours
     #[arg(long, global = true, value_enum, default_value_t)]
     color: ColorChoice,
@@ -140,6 +144,14 @@ impl Command {
     /// none: a broken file must not keep anybody from asking for the version.
     fn is_bare(&self) -> bool {
         matches!(self, Self::Version | Self::Completion(_) | Self::Discover(_))
+    }
+
+    /// Whether it reads, computes or writes so much that the host's own work must come first.
+    fn works(&self) -> bool {
+        !matches!(
+            self,
+            Self::Version | Self::Completion(_) | Self::Init(_) | Self::Snapshots(_) | Self::Doctor(_)
+        )
     }
 
     async fn run(self, session: &Session) -> Outcome {

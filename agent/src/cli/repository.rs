@@ -1,12 +1,14 @@
 //! `dr-agent repository check|stats`.
 
 use clap::{Args, Subcommand};
-use dr_proto::model::Verdict;
+use dr_proto::model::{Cause, Verdict};
+use dr_proto::render::{self, Evidence};
 use dr_vault::check::{self, Depth, Finding, Options, Report, Severity};
 use dr_vault::progress::Progress;
 use dr_vault::stats::{self, Stats};
 use serde::Serialize;
 
+use super::evidence;
 use crate::config::Size;
 use crate::error::{Doing, Outcome};
 use crate::exit::Code;
@@ -31,6 +33,8 @@ enum Command {
         /// Read everything but packs, and of them so much, least recently verified first
         #[arg(long, value_name = "SIZE")]
         budget: Option<Size>,
+        #[command(flatten)]
+        evidence: evidence::Options,
     },
     /// How much is stored, and for what
     Stats,
@@ -38,20 +42,24 @@ enum Command {
 
 pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
     match arguments.command {
-        Command::Check { full, budget } => {
+        Command::Check {
+            full,
+            budget,
+            evidence,
+        } => {
             let depth = match budget {
                 Some(budget) => Depth::Budget(budget.0),
                 None if full => Depth::Full,
                 None => Depth::Quick,
             };
-            check(session, depth).await
+            check(session, depth, &evidence).await
         }
         Command::Stats => stats(session).await,
     }
 }
 
-async fn check(session: &Session, depth: Depth) -> Outcome {
-    let _lock = session.begin("repository check")?;
+async fn check(session: &Session, depth: Depth, wanted: &evidence::Options) -> Outcome {
+    let _lock = session.begin_yielding("repository check").await?;
     let repository = session.repository().await?;
     let progress = Progress::new();
     let options = Options { depth };
@@ -65,7 +73,44 @@ async fn check(session: &Session, depth: Depth) -> Outcome {
     } else {
         print_check(session, &report, verdict)?;
     }
+    evidence::publish(session, wanted, &as_evidence(session, &report, verdict))?;
     Ok(Code::from(verdict))
+}
+
+/// The report as evidence: one question, whose findings are the objects that are not as they should be.
+fn as_evidence(session: &Session, report: &Report, verdict: Verdict) -> Evidence {
+    let (grave, others): (Vec<&Finding>, Vec<&Finding>) = report
+        .findings
+        .iter()
+        .partition(|finding| finding.severity >= Severity::Unavailable);
+    let said = |finding: &&Finding| dr_proto::model::Finding {
+        subject: finding.object.to_string(),
+        what: finding.what.clone(),
+    };
+    let figure = figures(report);
+    let answer = render::Answer {
+        question: "objects".to_owned(),
+        verdict: Some(verdict),
+        cause: evidence::cause(session, verdict)
+            .or((verdict == Verdict::Inconclusive).then_some(Cause::StoreUnavailable)),
+        figure,
+        findings: grave.iter().map(said).collect(),
+        seconds: None,
+    };
+    Evidence {
+        title: format!("repository check of {}", session.config.agent.host),
+        verdict,
+        figures: Vec::new(),
+        subjects: vec![render::Subject {
+            name: "repository".to_owned(),
+            answers: vec![answer],
+            notes: others
+                .iter()
+                .map(|finding| format!("{}: {}", finding.object, finding.what))
+                .collect(),
+        }],
+        notes: Vec::new(),
+    }
 }
 
 /// Damage disproves; what could not be asked for leaves it open; notes and warnings do neither.

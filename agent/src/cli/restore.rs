@@ -119,6 +119,19 @@ fn print_plan(session: &Session, plan: &Plan) -> std::io::Result<()> {
             Size(placement.space_needed),
             Size(placement.space_available),
         ))?;
+        if let Some(partial) = &placement.resumes {
+            ui.data(&format!(
+                "    goes on from {} that an interrupted restore left in {}",
+                Size(partial.bytes),
+                placement.staging.display()
+            ))?;
+        }
+        for discarded in &placement.discards {
+            ui.data(&format!(
+                "    removes what another restore left in {}",
+                discarded.display()
+            ))?;
+        }
     }
     for warning in &plan.warnings {
         ui.warn(&format!(
@@ -145,6 +158,14 @@ fn print_report(session: &Session, report: &Report, manifest: &Manifest) -> std:
         report.millis as f64 / 1000.0,
         report.files_kept,
     ))?;
+    if report.bytes_resumed > 0 {
+        ui.data(&format!(
+            "  {} of it had been written by a run that was interrupted: {} whole files and parts of others; {} were fetched",
+            Size(report.bytes_resumed),
+            report.files_resumed,
+            Size(report.bytes_fetched),
+        ))?;
+    }
     for placed in &report.placed {
         ui.data(&format!("  {} to {}", placed.source, placed.target.display()))?;
         if let Some(old) = &placed.displaced {

@@ -12,11 +12,12 @@ use dr_vault::clock::SystemClock;
 use dr_vault::storage::counting::Counters;
 use tracing_subscriber::EnvFilter;
 
-use super::{Cli, Command, Global};
+use super::{Cli, Command, Global, evidence};
 use crate::config::{self, Config, DEFAULT_PATH, Surroundings};
-use crate::error::{self, Doing, Failure, Outcome};
+use crate::error::{self, Doing, Failure, Outcome, in_one_line};
 use crate::exit::Code;
 use crate::key;
+use crate::limits;
 use crate::session::Session;
 use crate::stop::Stop;
 use crate::ui::{LogWriter, Ui};
@@ -37,6 +38,9 @@ fn run(arguments: &[OsString]) -> Code {
     match outcome {
         Ok(code) => code,
         Err(failure) => {
+            if let Err(error) = evidence::publish_failure(ui.is_ci(), &failure) {
+                ui.warn(&format!("the step summary could not be written: {error}"));
+            }
             error::report(&failure, &ui, &stop);
             error::code(&failure, &stop)
         }
@@ -73,6 +77,14 @@ fn with_runtime(cli: Cli, ui: &Ui) -> (Outcome, Stop) {
         Ok(config) => config,
         Err(failure) => return (Err(failure), stopped_never),
     };
+    if cli.command.works() && !cli.global.full_speed {
+        for error in limits::lower(config.limits.cpu) {
+            ui.warn(&format!(
+                "the host's own work does not come first: {}",
+                in_one_line(&error)
+            ));
+        }
+    }
     let runtime = match runtime(&config) {
         Ok(runtime) => runtime,
         Err(error) => return (Err(error.into()), stopped_never),
@@ -129,13 +141,8 @@ fn load(global: &Global, command: &Command) -> Result<Config, Failure> {
 }
 
 /// Threads by the configured number of cores; two at least, so that talk goes on while one works.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "validated to be positive and finite; `as` saturates"
-)]
 fn runtime(config: &Config) -> std::io::Result<tokio::runtime::Runtime> {
-    let threads = (config.limits.cpu.ceil() as usize).clamp(2, 64);
+    let threads = limits::cores(config.limits.cpu).clamp(2, 64);
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .enable_all()

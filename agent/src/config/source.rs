@@ -3,7 +3,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use dr_auditlog::ChainConfig;
+use dr_auditlog::{ChainConfig, LogOptions, VerifyOptions};
 use dr_lance::History;
 use dr_lance::pins::PinMethod;
 use serde::Deserialize;
@@ -86,6 +86,27 @@ pub struct ResolvedSource {
     pub time_field: Option<String>,
     /// The hash chain.
     pub chain: Option<ChainConfig>,
+}
+
+impl ResolvedSource {
+    /// Where a log and its rotated segments are.
+    pub fn log_options(&self) -> LogOptions {
+        LogOptions {
+            rotated: self.rotated.clone(),
+            time_field: self.time_field.clone(),
+            ..LogOptions::new(&self.path)
+        }
+    }
+
+    /// How a log is to be read.
+    pub fn verify_options(&self) -> VerifyOptions {
+        VerifyOptions {
+            format: self.format,
+            chain: self.chain.clone(),
+            time_field: self.time_field.clone(),
+            ..VerifyOptions::default()
+        }
+    }
 }
 
 /// Why a source's path could not be expanded.

@@ -9,16 +9,17 @@
 //! # Consistency
 //! Each table is consistent by itself whatever happens, for a manifest is published after its files and the files
 //! are held. The window is only about the order of commits *between* tables and logs. A log that merely grew has
-//! not moved: its length at the cut is what counts.
+//! not moved: its length at the cut is what counts. A log that is truncated in place (`copytruncate`) has: its active
+//! file is therefore cloned or copied as soon as the cut is proved.
 //!
 //! # Cancellation
 //! Between tables and rounds. Everything that is held is let go when the cut is dropped.
 
 mod suspect;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use dr_auditlog::{Captured, LogOptions};
+use dr_auditlog::Captured;
 use dr_lance::{CollectOptions, Collected};
 use dr_vault::clock::Clock;
 use jiff::Timestamp;
@@ -30,6 +31,10 @@ pub use suspect::suspect;
 
 /// How often moving sources are taken again before the window is recorded.
 pub const ROUNDS: u32 = 10;
+
+/// An active log file up to this size is copied where it can not be cloned, so that `copytruncate` can not take its
+/// bytes while they are stored. A longer one is held by its descriptor, and looked at again afterwards.
+const LARGEST_COPY: u64 = 256 << 20;
 
 /// Why no cut could be taken.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +127,7 @@ pub fn take(
         cut.rounds += 1;
         cut.retake_logs()?;
         cut.at = clock.now();
-        cut.exact = cut.prove(cut.rounds < ROUNDS)?;
+        cut.exact = cut.prove(cut.rounds < ROUNDS)? && cut.pin_logs(staging.as_deref())?;
         if cut.exact {
             return Ok(cut);
         }
@@ -131,10 +136,33 @@ pub fn take(
         }
     }
     cut.at = clock.now();
+    // Nothing stood still together; each log is held by itself then, or by its descriptor if it does not even do that.
+    let _held = cut.pin_logs(staging.as_deref())?;
     Ok(cut)
 }
 
 impl Cut {
+    /// Holds the active file of every log against `copytruncate`; false if one lost its bytes before that.
+    fn pin_logs(&mut self, staging: Option<&Path>) -> Result<bool, Error> {
+        let Some(staging) = staging else { return Ok(true) };
+        for held in &mut self.sources {
+            let Content::Log(captured) = &mut held.content else {
+                continue;
+            };
+            match captured.pin(staging, LARGEST_COPY) {
+                Ok(_) => {}
+                Err(dr_auditlog::capture::Error::Truncated { .. }) => return Ok(false),
+                Err(source) => {
+                    return Err(Error::Log {
+                        name: held.source.name.clone(),
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(true)
+    }
+
     fn retake_logs(&mut self) -> Result<(), Error> {
         for held in &mut self.sources {
             if let Content::Log(captured) = &mut held.content {
@@ -193,9 +221,7 @@ fn database(
 }
 
 fn log(source: &ResolvedSource) -> Result<Captured, Error> {
-    let mut options = LogOptions::new(&source.path);
-    options.rotated.clone_from(&source.rotated);
-    dr_auditlog::capture(&options).map_err(|error| Error::Log {
+    dr_auditlog::capture(&source.log_options()).map_err(|error| Error::Log {
         name: source.name.clone(),
         source: error,
     })

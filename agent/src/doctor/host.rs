@@ -5,8 +5,11 @@ use std::path::Path;
 use rustix::process::{Resource, getrlimit};
 
 use super::Finding;
-use crate::config::Size;
+use crate::config::{Config, Limits, Size};
+use crate::error::in_one_line;
 use crate::exit::Code;
+use crate::limits::{self, busy};
+use crate::probe::LEAST_MEMORY as LEAST_PROBE_MEMORY;
 use crate::session::Session;
 use crate::state::refuse_if_suspended;
 
@@ -15,13 +18,64 @@ const DESCRIPTORS: u64 = 65_536;
 /// Less free space than this is asking for trouble.
 const LEAST_FREE: u64 = 1 << 30;
 
-pub(super) fn examine(session: &Session) -> Vec<Finding> {
+pub(super) async fn examine(session: &Session) -> Vec<Finding> {
     let agent = &session.config.agent;
     let mut findings = vec![suspended(&agent.suspend_file)];
     findings.push(folder("state folder", &agent.state_dir, None));
     findings.push(folder("scratch", &agent.scratch_dir(), agent.scratch.max));
     findings.push(descriptors());
+    findings.push(yields(&session.config.limits));
+    findings.extend(busy(&session.config).await);
     findings
+}
+
+/// Whether work can be put behind the host's own.
+fn yields(limits: &Limits) -> Finding {
+    const SUBJECT: &str = "limits";
+    let (errors, standing) = limits::try_out(limits.cpu);
+    let taken = match standing {
+        Ok(standing) => format!(
+            "work runs at {standing}; {} of memory for each probe",
+            probe(limits)
+        ),
+        Err(error) => in_one_line(&error),
+    };
+    if errors.is_empty() {
+        return Finding::fine(SUBJECT, taken);
+    }
+    let errors: Vec<String> = errors.iter().map(|error| in_one_line(error)).collect();
+    Finding::warning(
+        SUBJECT,
+        format!("{taken}; refused: {}", errors.join("; ")),
+        "a seccomp filter of the container or unit forbids it: allow setpriority, ioprio_set and sched_setaffinity",
+    )
+}
+
+fn probe(limits: &Limits) -> Size {
+    Size(limits.memory.0.max(LEAST_PROBE_MEMORY))
+}
+
+/// What the host's own hook says now.
+async fn busy(config: &Config) -> Option<Finding> {
+    const SUBJECT: &str = "busy hook";
+    let name = config.limits.busy_hook.as_ref()?;
+    let hook = config.hooks.get(name)?;
+    Some(match busy::ask(hook).await {
+        Ok(()) => Finding::fine(
+            SUBJECT,
+            format!("`{name}` says that the host can spare something"),
+        ),
+        Err(error @ busy::Error::Failed { .. }) => Finding::warning(
+            SUBJECT,
+            format!("`{name}` says that the host is busy: {}", in_one_line(&error)),
+            "snapshots and drills end as inconclusive (host_busy) while it says so twice in a row",
+        ),
+        Err(error) => Finding::warning(
+            SUBJECT,
+            format!("`{name}` does not answer: {}", in_one_line(&error)),
+            "a hook that does not answer counts as a busy host: mend it, or take limits.busy_hook out",
+        ),
+    })
 }
 
 fn suspended(file: &Path) -> Finding {

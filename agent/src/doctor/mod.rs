@@ -84,7 +84,7 @@ impl Finding {
 
 /// Asks everything.
 pub async fn examine(session: &Session) -> Vec<Finding> {
-    let mut findings = host::examine(session);
+    let mut findings = host::examine(session).await;
     findings.extend(sources::examine(session).await);
     findings.extend(store::examine(session).await);
     findings

@@ -1,6 +1,5 @@
 //! The sources: is each there, readable, and how will its files be held.
 
-use dr_auditlog::LogOptions;
 use dr_lance::CollectOptions;
 use dr_lance::pins::{PinMethod, PinSummary};
 
@@ -133,14 +132,15 @@ fn pinned(source: &ResolvedSource, tables: usize, pins: &PinSummary) -> Finding 
 }
 
 fn log(source: &ResolvedSource) -> Finding {
-    let mut options = LogOptions::new(&source.path);
-    options.rotated.clone_from(&source.rotated);
-    options.time_field.clone_from(&source.time_field);
-    match dr_auditlog::capture(&options) {
+    match dr_auditlog::capture(&source.log_options()) {
         Ok(captured) => {
             let count = captured.segments.len();
             let plural = if count == 1 { "" } else { "s" };
-            let found = format!("{count} segment{plural} at {}", source.path.display());
+            let found = format!(
+                "{count} segment{plural} at {}{}",
+                source.path.display(),
+                kept(source)
+            );
             if captured.notes.is_empty() {
                 Finding::fine(subject(&source.name), found)
             } else {
@@ -150,6 +150,17 @@ fn log(source: &ResolvedSource) -> Finding {
             }
         }
         Err(error) => unreadable(source, error),
+    }
+}
+
+/// What becomes of segments that rotation removes from the host.
+fn kept(source: &ResolvedSource) -> String {
+    match (&source.rotated, source.keep_for) {
+        (None, _) => String::new(),
+        (Some(_), Some(keep_for)) => format!("; what rotation removes stays in snapshots for {keep_for}"),
+        (Some(_), None) => {
+            "; what rotation removes is in older snapshots only (keep_for is not set)".to_owned()
+        }
     }
 }
 

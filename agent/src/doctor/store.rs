@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dr_vault::storage::{self, Key, PutMode, Storage};
-use dr_vault::{Cipher, Freshness, Repository};
+use dr_vault::{Cipher, Freshness, Repository, layout};
 use futures::StreamExt;
 use jiff::Timestamp;
 
@@ -16,8 +16,9 @@ use crate::error::Failure;
 use crate::exit::Code;
 use crate::session::Session;
 
-/// What is stored and removed to see whether that works.
-const PROBE_OBJECT: &str = "doctor/probe";
+/// What is stored and removed to see whether that works: always the same, so that a store that keeps it keeps nothing
+/// that matters, and a name that the format knows, so that no check takes it for something strange.
+const PROBE_BODY: &[u8] = b"dr-agent doctor was here to see whether it may write; this can be removed\n";
 /// A store that needs longer is not usable.
 const PATIENCE: Duration = Duration::from_secs(45);
 /// Clocks further apart than this confuse retention and intents.
@@ -116,15 +117,17 @@ async fn access(store: &dyn Storage, now: Timestamp) -> Vec<Finding> {
         return vec![refused("list", error)];
     }
     findings.push(Finding::fine("store", format!("{} answers", store.location())));
-    let key = Key::new(PROBE_OBJECT);
-    let body = Bytes::from(format!("written by dr-agent doctor at {now}"));
+    let key = Key::new(layout::DOCTOR);
+    let body = Bytes::from_static(PROBE_BODY);
     match store.put(&key, body.clone(), PutMode::Overwrite).await {
         Ok(_) => {}
         // A bucket that lets nobody overwrite refuses the second doctor, which is as it should be.
         Err(storage::Error::Denied { .. }) if store.head(&key).await.is_ok() => {
             findings.push(Finding::fine(
                 "store, write",
-                "create-only: an existing object may not be replaced",
+                format!(
+                    "create-only: an existing object may not be replaced; {key} stays from an earlier look"
+                ),
             ));
             return findings;
         }
@@ -185,7 +188,10 @@ async fn removal(store: &dyn Storage, key: &Key) -> Finding {
         ),
         Err(storage::Error::Denied { .. }) => Finding::fine(
             SUBJECT,
-            format!("refused, as it should be for an agent; {key} stays behind"),
+            format!(
+                "refused, as it should be for an agent; {key} stays behind: {} bytes that say so, the same ones every time",
+                PROBE_BODY.len()
+            ),
         ),
         Err(error) => refused("delete", error),
     }
@@ -204,20 +210,24 @@ async fn contents(session: &Session, repository: &Repository) -> Vec<Finding> {
         Finding::fine("repository", format!("{} opens with this key", repository.id()))
     });
     if !clear {
-        findings.push(recovery(repository).await);
+        findings.push(recovery(repository, session.passphrase.is_some()).await);
     }
     findings.push(freshness(repository).await);
     findings.push(newest(session, repository).await);
     findings
 }
 
-/// Two key objects at least: this host's and one that outlives it.
-async fn recovery(repository: &Repository) -> Finding {
+/// Two key objects at least, this host's and one that outlives it; or a passphrase, which heads and safes hold.
+async fn recovery(repository: &Repository, passphrase: bool) -> Finding {
     const SUBJECT: &str = "recovery key";
     match repository.keys().await {
         Ok(keys) if keys.len() > 1 => {
             Finding::fine(SUBJECT, format!("{} keys open the repository", keys.len()))
         }
+        Ok(_) if passphrase => Finding::fine(
+            SUBJECT,
+            "the passphrase alone opens the repository: keep it where it outlives this host",
+        ),
         Ok(_) => Finding::broken(
             SUBJECT,
             "only one key opens the repository: if it is this host's, a lost host is a lost backup",

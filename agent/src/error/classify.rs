@@ -52,6 +52,8 @@ pub enum Class {
     Busy,
     /// The suspend file is there.
     Suspended,
+    /// The host's own hook says that it is busy.
+    HostBusy,
     /// A signal or the suspend file ended the work.
     Cancelled,
     /// A mistake of ours.
@@ -60,7 +62,7 @@ pub enum Class {
 
 impl Class {
     /// All kinds, for the test that names and codes stay.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Usage,
         Self::Configuration,
         Self::Key,
@@ -80,6 +82,7 @@ impl Class {
         Self::SourceBusy,
         Self::Busy,
         Self::Suspended,
+        Self::HostBusy,
         Self::Cancelled,
         Self::Internal,
     ];
@@ -106,6 +109,7 @@ impl Class {
             Self::SourceBusy => "source_busy",
             Self::Busy => "busy",
             Self::Suspended => "suspended",
+            Self::HostBusy => "host_busy",
             Self::Cancelled => "cancelled",
             Self::Internal => "internal",
         }
@@ -123,7 +127,7 @@ impl Class {
             Self::RepositoryDamaged | Self::RepositoryNewer => Code::Damaged,
             Self::SourceDamaged => Code::Disproved,
             Self::SourceBusy | Self::Busy | Self::Suspended => Code::Busy,
-            Self::Cancelled => Code::Inconclusive,
+            Self::HostBusy | Self::Cancelled => Code::Inconclusive,
             Self::Internal => Code::Internal,
         }
     }

@@ -46,6 +46,9 @@ fn restoring(error: &restore::Error) -> Option<Class> {
         Restore::NoSpace { .. } => Class::NoSpace,
         Restore::WrongContent { .. } => Class::RepositoryDamaged,
         Restore::Cancelled => Class::Cancelled,
+        Restore::Busy { .. } => Class::Busy,
+        // What happened decides; where it can go on is in its own words.
+        Restore::Interrupted { source, .. } => return restoring(source),
         _ => return None,
     })
 }

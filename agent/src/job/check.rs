@@ -123,7 +123,7 @@ async fn captured(session: &Session) -> BTreeMap<String, LogState> {
             .sources
             .iter()
             .filter_map(|source| match Stamp::read(&source.stamp) {
-                Some(Stamp::AuditLog(log)) => Some((source.name.clone(), log.facts.state())),
+                Some(Stamp::AuditLog(log)) => Some((source.name.clone(), log.state())),
                 _ => None,
             })
             .collect(),
@@ -141,7 +141,7 @@ async fn dr_integrity(
     limits: Integrity,
     progress: &Progress,
 ) -> Result<Vec<Checked>, Failure> {
-    let _lock = session.begin("check dr-integrity")?;
+    let _lock = session.begin_yielding("check dr-integrity").await?;
     let options = integrity::Options {
         snapshot_age: limits.snapshot_age,
         proof_age: limits.proof_age,

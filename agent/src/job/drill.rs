@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dr_probe_wire::compare::Rules;
-use dr_proto::model::{DrillKind, Report, Verdict};
+use dr_proto::model::{Cause, DrillKind, Outcome, Report, Verdict};
 use dr_vault::progress::Progress;
 use jiff::SignedDuration;
 use tokio::time::Instant;
@@ -15,6 +15,7 @@ use crate::error::{Doing, Failure};
 use crate::report;
 use crate::session::Session;
 use crate::state::scratch::Claim;
+use crate::stop::Reason;
 
 /// By how much recall may be below recall at the cut, where another probe version answers.
 pub const RECALL_TOLERANCE: f64 = 0.02;
@@ -47,7 +48,7 @@ pub struct Drilled {
 /// When the drill could not begin, or its report could not be kept.
 pub async fn run(session: &Session, ask: Ask, progress: &Progress) -> Result<Drilled, Failure> {
     let asked = Instant::now();
-    let _lock = session.begin("drill")?;
+    let _lock = session.begin_yielding("drill").await?;
     let repository = session.repository().await?;
     let scratch = session.scratch().claim("drill", session.clock.now())?;
     let request = Request {
@@ -70,11 +71,24 @@ pub async fn run(session: &Session, ask: Ask, progress: &Progress) -> Result<Dri
         asked,
     };
     let (counters, stop) = (&session.counters, session.stop.token());
-    let report = drill::run(&repository, counters, &request, &session.clock, progress, stop).await?;
+    let mut report = drill::run(&repository, counters, &request, &session.clock, progress, stop).await?;
+    if session.stop.reason() == Some(Reason::HostBusy) {
+        blame_the_host(&mut report);
+    }
     clear(session, scratch, report.verdict);
     let path = report::save(&session.state()?.reports(), &report)?;
     record(session, &repository, &report).await;
     Ok(Drilled { report, path })
+}
+
+/// What was cancelled because the host is busy says so.
+fn blame_the_host(report: &mut Report) {
+    let checks = report.sources.iter_mut().flat_map(|source| &mut source.checks);
+    for check in checks {
+        if check.outcome == Outcome::Inconclusive(Cause::Cancelled) {
+            check.outcome = Outcome::Inconclusive(Cause::HostBusy);
+        }
+    }
 }
 
 /// Removes scratch, or leaves it for a look where the drill did not pass and the configuration says so.

@@ -3,13 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::probe::LEAST_MEMORY;
 use crate::session::Session;
 
 /// The longest that one probe may run.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(2 * 3600);
-
-/// The least that a probe needs to open a table with its indices.
-const LEAST_MEMORY: u64 = 1 << 30;
 
 /// The folder of the agent's own program.
 pub(crate) fn beside() -> Option<PathBuf> {

@@ -28,7 +28,7 @@ pub struct Ask {
 /// # Errors
 /// When nothing was committed.
 pub async fn run(session: &Session, ask: Ask, progress: &Progress) -> Result<Outcome, Failure> {
-    let _lock = session.begin("snapshot")?;
+    let _lock = session.begin_yielding("snapshot").await?;
     let sources = session.sources(&ask.sources)?;
     let repository = session.repository().await?;
     let staging = Area::new(session.state()?.staging()).claim("snapshot", session.clock.now())?;

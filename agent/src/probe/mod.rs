@@ -7,3 +7,6 @@ mod repository;
 pub use find::find;
 pub use pins::PinnedTree;
 pub use repository::SnapshotTree;
+
+/// The least that a probe needs to open a table with its indices, in bytes.
+pub const LEAST_MEMORY: u64 = 1 << 30;

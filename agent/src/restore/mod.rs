@@ -6,7 +6,9 @@
 //! and swapping.
 //!
 //! # Cancellation · Crash consistency
-//! As the vault's: until the swap nothing at the target is touched; what a killed restore left is swept by the next.
+//! As the vault's: until the swap nothing at the target is touched. What a cancelled or killed restore has written
+//! stays beside the target, and [`plan`] and [`execute`] with the same request go on from it. A swap that a killed
+//! restore had begun is ended by the next plan around that target.
 
 use std::path::{Path, PathBuf};
 
@@ -71,7 +73,8 @@ pub fn select_table(manifest: &Manifest, mut selection: Selection, table: &str) 
     Ok(selection.path(&path))
 }
 
-/// Works out what would be done, after sweeping what killed restores left around the targets.
+/// Works out what would be done, after ending what killed restores had begun to swap in around the targets. What they
+/// had only begun to write the plan goes on from, if this is the same restore.
 pub async fn plan(
     repository: &Repository,
     id: SnapshotId,
@@ -81,10 +84,11 @@ pub async fn plan(
     options: Options,
 ) -> Result<(Plan, Vec<Swept>), Error> {
     let parents = parents(manifest, &selection, place);
+    let now = repository.clock().now();
     let swept = tokio::task::spawn_blocking(move || -> Result<Vec<Swept>, restore::Error> {
         let mut all = Vec::new();
         for parent in parents {
-            all.extend(restore::sweep(&parent)?);
+            all.extend(restore::sweep(&parent, now)?);
         }
         Ok(all)
     })

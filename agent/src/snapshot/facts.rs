@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::cut::{Content, Cut};
+use crate::limits;
 use crate::probe::{self, PinnedTree};
 use crate::stamp::Stamp;
 
@@ -122,7 +123,14 @@ pub(super) async fn measure(
             deadline: options.budget,
             ..host::Options::new(program)
         };
-        let outcome = host::run(&run, &job, Some(tree), |_| {}, cancel).await;
+        let outcome = host::run(
+            &run,
+            &job,
+            Some(tree),
+            |_| failpoint::reach("facts.probing"),
+            cancel,
+        )
+        .await;
         faults.extend(told(name, &outcome));
         if !outcome.facts.tables.is_empty() {
             facts.databases.insert(name.clone(), outcome.facts);
@@ -166,6 +174,7 @@ fn job(key: RowKey, origin: &str, known: Vec<KnownTable>, options: &Options) -> 
         limits: Limits {
             memory: options.memory,
             cpu_seconds: options.budget.as_secs().max(1),
+            threads: u32::try_from(limits::threads()).unwrap_or(u32::MAX),
             ..Limits::default()
         },
         ..Job::open(Location::Tree {

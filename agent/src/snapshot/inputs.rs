@@ -1,8 +1,6 @@
 //! What is held of a source, as the vault wants it.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,16 +32,24 @@ pub enum EntryError {
 }
 
 /// The input of one source; it holds on to the pins until it is stored.
-pub(super) fn input(held: &Held, stamp: &Stamp, suspect: Option<String>) -> Result<Input, Error> {
+///
+/// `carried` are entries that the host has no longer.
+pub(super) fn input(
+    held: &Held,
+    stamp: &Stamp,
+    suspect: Option<String>,
+    carried: Vec<InputEntry>,
+) -> Result<Input, Error> {
     let name = &held.source.name;
     let entries = match &held.content {
         Content::Database(collected) => database(collected),
         Content::Log(captured) => log(captured),
     };
-    let entries = entries.map_err(|source| Error::Entry {
+    let mut entries = entries.map_err(|source| Error::Entry {
         name: name.clone(),
         source,
     })?;
+    entries.extend(carried);
     // A log is restored into the folder that it lies in.
     let root = match &held.content {
         Content::Database(_) => Some(held.source.path.as_path()),
@@ -114,7 +120,7 @@ fn log(captured: &Captured) -> Result<Vec<InputEntry>, EntryError> {
 }
 
 fn log_entry(segment: &Segment) -> Result<InputEntry, EntryError> {
-    let metadata = Metadata::of(&segment.file).map_err(|source| EntryError::Metadata {
+    let metadata = Metadata::of(&segment.live).map_err(|source| EntryError::Metadata {
         path: segment.path.clone(),
         source,
     })?;
@@ -124,31 +130,25 @@ fn log_entry(segment: &Segment) -> Result<InputEntry, EntryError> {
         mtime_ns: segment.identity.mtime_ns,
         len: segment.len,
     };
-    let content = Arc::new(Tail {
-        file: Arc::clone(&segment.file),
-        len: segment.len,
-    });
     Ok(InputEntry {
         path: TreePath::new(&segment.name)?,
         kind: InputKind::File {
             len: segment.len,
-            content,
+            content: Arc::new(Tail(segment.clone())),
         },
-        metadata,
+        metadata: Metadata {
+            mtime_ns: segment.identity.mtime_ns,
+            ..metadata
+        },
         identity: segment.is_immutable().then_some(identity),
     })
 }
 
 /// A log up to its length at the cut: what was appended since belongs to the next snapshot.
-struct Tail {
-    file: Arc<File>,
-    len: u64,
-}
+struct Tail(Segment);
 
 impl ReadAt for Tail {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let rest = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let wanted = buffer.len().min(rest);
-        FileExt::read_at(&*self.file, &mut buffer[..wanted], offset)
+        self.0.read_at(buffer, offset)
     }
 }

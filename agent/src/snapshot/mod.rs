@@ -3,7 +3,7 @@
 //! # Overview
 //! 1. The [`cut`] holds every source at one moment.
 //! 2. Logs are verified from their descriptors; each source is stamped and judged [suspect](crate::cut::suspect)
-//!    or not, beside the snapshot before.
+//!    or not, beside the snapshot before. Segments that the host has rotated away are carried over from there.
 //! 3. The vault stores what is new and commits the manifest. From here on the snapshot exists.
 //! 4. A probe opens the held files through a socket and measures digests and golden answers: the facts.
 //!
@@ -15,35 +15,44 @@
 //! # Cancellation
 //! Before the commit cancelling leaves no snapshot. After it the snapshot stands without facts.
 
+mod carry;
 mod facts;
 mod inputs;
+mod outcome;
+mod previous;
+mod stamping;
 mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dr_auditlog::{LogState, VerifyOptions};
 use dr_vault::backup;
 use dr_vault::clock::SharedClock;
 use dr_vault::progress::Progress;
-use dr_vault::{Manifest, Repository, SnapshotId, Window};
-use serde::Serialize;
+use dr_vault::read::{Options as ReadOptions, SnapshotReader};
+use dr_vault::{Manifest, Repository, Window};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ResolvedSource;
-use crate::cut::{self, Content, Cut, Held};
-use crate::stamp::{LanceStamp, LogStamp, Stamp};
+use crate::cut::{self, Content, Cut};
+use crate::error::in_one_line;
+use crate::limits;
+use crate::stamp::Stamp;
+use previous::Previous;
 
 pub use facts::Options as FactsOptions;
 pub use facts::{Facts, FactsOutcome, load as load_facts, row_key};
 pub use inputs::EntryError;
+pub use outcome::{Outcome, SourceOutcome};
+pub(crate) use outcome::{log_notes, notes};
 pub use watch::PinLimits;
 
 /// Points of a snapshot at which a development build can be killed; the vault has its own.
 pub const FAILPOINTS: &[&str] = &[
     "snapshot.cut",
     "snapshot.committed",
+    "facts.probing",
     "facts.measured",
     "facts.stored",
 ];
@@ -82,6 +91,15 @@ pub enum Error {
         #[source]
         source: dr_auditlog::Error,
     },
+    /// A segment that the host rotated away could not be asked of the repository.
+    #[error("carry segments of source `{name}` over from the snapshot before")]
+    Carry {
+        /// The source.
+        name: String,
+        /// What stood in the way.
+        #[source]
+        source: dr_vault::read::Error,
+    },
     /// The repository failed.
     #[error("use the repository")]
     Repository(#[from] dr_vault::Error),
@@ -114,46 +132,6 @@ pub enum Error {
     Stopped(#[from] tokio::task::JoinError),
 }
 
-/// A committed snapshot.
-#[derive(Debug, Serialize)]
-pub struct Outcome {
-    /// Its id.
-    pub id: SnapshotId,
-    /// The moment of the cut.
-    pub cut: jiff::Timestamp,
-    /// Whether all sources stood still together at that moment.
-    pub exact: bool,
-    /// Length of the window in which sources were captured, in seconds.
-    pub window_seconds: f64,
-    /// Why it is suspect, if it is.
-    pub suspect: Option<String>,
-    /// What was read and stored.
-    pub stats: backup::Stats,
-    /// Its sources with what must be said of them.
-    pub sources: Vec<SourceOutcome>,
-    /// What came of measuring facts.
-    pub facts: FactsOutcome,
-    /// How long it took until the commit, in seconds.
-    pub seconds: f64,
-}
-
-/// One source of a committed snapshot.
-#[derive(Debug, Serialize)]
-pub struct SourceOutcome {
-    /// Its name.
-    pub name: String,
-    /// Its kind.
-    pub kind: &'static str,
-    /// `3 tables, 15204 rows` or `12000 records`.
-    pub figure: String,
-    /// How its files were held: `descriptor 214`.
-    pub pins: String,
-    /// What the source lacked: an alarm, for the live data is damaged.
-    pub damage: Vec<String>,
-    /// What is not in the snapshot, and other things to know.
-    pub notes: Vec<String>,
-}
-
 /// Takes a snapshot.
 pub async fn run(
     repository: &Repository,
@@ -163,11 +141,17 @@ pub async fn run(
     cancel: &CancellationToken,
 ) -> Result<Outcome, Error> {
     let started = tokio::time::Instant::now();
-    let previous = previous(repository).await?;
+    let names: Vec<&str> = request
+        .sources
+        .iter()
+        .map(|source| source.name.as_str())
+        .collect();
+    let previous = Previous::find(repository, &names).await?;
     let cut = hold(&request, clock, cancel).await?;
     dr_vault::failpoint::reach("snapshot.cut");
-    let (cut, stamps) = stamp(cut, previous.as_ref().map(|(_, manifest)| manifest), cancel).await?;
-    let suspects = suspects(&cut, &stamps, previous.as_ref().map(|(_, manifest)| manifest));
+    let (cut, mut stamps) = stamping::stamp(cut, &previous, cancel).await?;
+    let suspects = stamping::suspects(&cut, &stamps, &previous);
+    let brought = bring(repository, &request, &previous, &cut, &mut stamps, cancel).await?;
     let window = Window {
         from: cut.from,
         to: cut.at,
@@ -175,12 +159,13 @@ pub async fn run(
     };
     let mut sources = Vec::with_capacity(cut.sources.len());
     let mut inputs = Vec::with_capacity(cut.sources.len());
-    for ((held, stamp), suspect) in cut.sources.iter().zip(&stamps).zip(&suspects) {
-        sources.push(describe(held, stamp));
-        inputs.push(inputs::input(held, stamp, suspect.clone())?);
+    let each = cut.sources.iter().zip(&stamps).zip(&suspects).zip(brought);
+    for (((held, stamp), suspect), brought) in each {
+        sources.push(outcome::describe(held, stamp, &brought.lost));
+        inputs.push(inputs::input(held, stamp, suspect.clone(), brought.entries)?);
     }
-    let suspect = first_suspect(&cut, &suspects);
-    let previous = previous.map(|(id, _)| id);
+    let suspect = stamping::first_suspect(&cut, &suspects);
+    let previous = previous.id;
     let backup = backup::Request {
         window: Some(window),
         inputs,
@@ -188,6 +173,8 @@ pub async fn run(
         reread: request.reread,
         suspect: suspect.clone(),
         reason: request.reason.clone(),
+        // One more than can compute, so that one may wait for the disk.
+        files_at_once: limits::threads() + 1,
         ..backup::Request::new(cut.at, &request.host, tool())
     };
     let cut = Arc::new(cut);
@@ -198,6 +185,7 @@ pub async fn run(
         (Err(error), None) => return Err(error.into()),
     };
     dr_vault::failpoint::reach("snapshot.committed");
+    truncated(&cut, &mut sources);
     let seconds = started.elapsed().as_secs_f64();
     let measure = async |token: CancellationToken| match request.facts {
         Some(options) => facts::measure(repository, &done.id, previous, &cut, &stamps, options, &token).await,
@@ -235,17 +223,58 @@ fn length(from: jiff::Timestamp, to: jiff::Timestamp) -> Duration {
     to.duration_since(from).try_into().unwrap_or_default()
 }
 
-/// The newest snapshot that is not suspect: what the next one is compared with and carries files over from.
-async fn previous(repository: &Repository) -> Result<Option<(SnapshotId, Manifest)>, Error> {
-    let mut newest_first = repository.snapshots().await?;
-    newest_first.sort_by_key(|snapshot| std::cmp::Reverse(snapshot.time));
-    for snapshot in newest_first {
-        let manifest = repository.manifest(&snapshot.id).await?;
-        if manifest.suspect.is_none() {
-            return Ok(Some((snapshot.id, manifest)));
+/// What is carried over of every source, in their order.
+async fn bring(
+    repository: &Repository,
+    request: &Request,
+    previous: &Previous,
+    cut: &Cut,
+    stamps: &mut [Stamp],
+    cancel: &CancellationToken,
+) -> Result<Vec<carry::Brought>, Error> {
+    let mut brought = Vec::with_capacity(stamps.len());
+    let mut synced = false;
+    for (held, stamp) in cut.sources.iter().zip(stamps) {
+        let name = &held.source.name;
+        let (Stamp::AuditLog(log), Some(before)) = (stamp, previous.manifest(name)) else {
+            brought.push(carry::Brought::default());
+            continue;
+        };
+        if !log.carried.is_empty() && !synced {
+            repository.sync_index().await?;
+            synced = true;
+        }
+        let options = ReadOptions::new(&request.staging);
+        let reader = SnapshotReader::new(repository, Manifest::clone(before), options);
+        let carried = carry::bring(&reader, name, log, cancel).await;
+        brought.push(carried.map_err(|source| Error::Carry {
+            name: name.clone(),
+            source,
+        })?);
+    }
+    Ok(brought)
+}
+
+/// Tells of logs that were too long to be copied and were truncated in place while they were stored: what is stored
+/// of them is not what was verified. The snapshot is committed, so nothing here is an error.
+fn truncated(cut: &Cut, sources: &mut [SourceOutcome]) {
+    for (held, outcome) in cut.sources.iter().zip(sources) {
+        let Content::Log(captured) = &held.content else {
+            continue;
+        };
+        match captured.moved() {
+            Ok(moved) => outcome.damage.extend(moved.truncated.iter().map(|segment| {
+                format!(
+                    "{segment} was truncated in place while it was stored, so this snapshot of it is not whole: rotate \
+                     by rename instead of copytruncate, or rotate sooner"
+                )
+            })),
+            Err(error) => outcome.notes.push(format!(
+                "could not be looked at again after it was stored: {}",
+                in_one_line(&error)
+            )),
         }
     }
-    Ok(None)
 }
 
 async fn hold(request: &Request, clock: &SharedClock, cancel: &CancellationToken) -> Result<Cut, Error> {
@@ -253,148 +282,4 @@ async fn hold(request: &Request, clock: &SharedClock, cancel: &CancellationToken
     let (clock, cancel) = (Arc::clone(clock), cancel.clone());
     let cut = tokio::task::spawn_blocking(move || cut::take(&sources, Some(staging), &*clock, &cancel));
     Ok(cut.await??)
-}
-
-/// Stamps every source; logs are read and verified for it.
-async fn stamp(
-    cut: Cut,
-    previous: Option<&Manifest>,
-    cancel: &CancellationToken,
-) -> Result<(Cut, Vec<Stamp>), Error> {
-    let before: Vec<Option<LogState>> = cut
-        .sources
-        .iter()
-        .map(|held| match previous_stamp(previous, &held.source.name) {
-            Some(Stamp::AuditLog(log)) => Some(log.facts.state()),
-            _ => None,
-        })
-        .collect();
-    let cancel = cancel.clone();
-    let stamped = tokio::task::spawn_blocking(move || {
-        let stamps: Result<Vec<Stamp>, Error> = cut
-            .sources
-            .iter()
-            .zip(&before)
-            .map(|(held, before)| match &held.content {
-                Content::Database(collected) => Ok(Stamp::Lancedb(Box::new(LanceStamp {
-                    canonical_root: collected.canonical_path().to_string_lossy().into_owned(),
-                    tables: collected.tables.clone(),
-                    pins: collected.pin.clone(),
-                    excluded: collected.excluded.clone(),
-                    damage: collected.damage.clone(),
-                    external_bases: collected.external_bases.clone(),
-                }))),
-                Content::Log(captured) => log_stamp(&held.source, captured, before.as_ref(), &cancel),
-            })
-            .collect();
-        stamps.map(|stamps| (cut, stamps))
-    });
-    stamped.await?
-}
-
-fn log_stamp(
-    source: &ResolvedSource,
-    captured: &dr_auditlog::Captured,
-    before: Option<&LogState>,
-    cancel: &CancellationToken,
-) -> Result<Stamp, Error> {
-    let options = VerifyOptions {
-        chain: source.chain.clone(),
-        ..VerifyOptions::default()
-    };
-    let facts = captured
-        .verify(&options, before, cancel)
-        .map_err(|error| Error::Log {
-            name: source.name.clone(),
-            source: error,
-        })?;
-    let active = source
-        .path
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    Ok(Stamp::AuditLog(Box::new(LogStamp {
-        active,
-        facts,
-        chain: options.chain,
-    })))
-}
-
-fn previous_stamp(previous: Option<&Manifest>, name: &str) -> Option<Stamp> {
-    Stamp::read(&previous?.source(name)?.stamp)
-}
-
-fn suspects(cut: &Cut, stamps: &[Stamp], previous: Option<&Manifest>) -> Vec<Option<String>> {
-    let judge = |(held, stamp): (&Held, &Stamp)| {
-        cut::suspect(previous_stamp(previous, &held.source.name).as_ref(), stamp)
-    };
-    cut.sources.iter().zip(stamps).map(judge).collect()
-}
-
-fn first_suspect(cut: &Cut, suspects: &[Option<String>]) -> Option<String> {
-    let named = cut.sources.iter().zip(suspects);
-    let reasons: Vec<String> = named
-        .filter_map(|(held, why)| Some(format!("{}: {}", held.source.name, why.as_ref()?)))
-        .collect();
-    (!reasons.is_empty()).then(|| reasons.join("; "))
-}
-
-fn describe(held: &Held, stamp: &Stamp) -> SourceOutcome {
-    let mut outcome = SourceOutcome {
-        name: held.source.name.clone(),
-        kind: held.source.kind.as_str(),
-        figure: String::new(),
-        pins: String::new(),
-        damage: Vec::new(),
-        notes: Vec::new(),
-    };
-    match stamp {
-        Stamp::Lancedb(lance) => {
-            outcome.figure = format!("{} tables, {} rows", lance.tables.len(), lance.rows());
-            outcome.pins = pins(lance);
-            outcome.damage = lance.damage.iter().map(ToString::to_string).collect();
-            outcome.notes = notes(lance);
-        }
-        Stamp::AuditLog(log) => {
-            let facts = &log.facts;
-            outcome.figure = format!("{} segments, {} records", facts.segments.len(), facts.records);
-            outcome.pins = format!("descriptor {}", facts.segments.len());
-            outcome.damage = facts.findings.kept().iter().map(ToString::to_string).collect();
-            outcome.notes = vec![format!("the log {}", facts.continuity.standing.name())];
-        }
-    }
-    outcome
-}
-
-fn pins(lance: &LanceStamp) -> String {
-    let held = lance.pins.file_systems.iter().flat_map(|pins| &pins.held);
-    held.map(|(method, figure)| format!("{method} {}", figure.files))
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-/// What is not in the snapshot, by name, and what was taken otherwise than usual.
-pub(crate) fn notes(lance: &LanceStamp) -> Vec<String> {
-    let excluded = lance.excluded.iter().map(|excluded| {
-        let files = if excluded.files > 1 {
-            format!(" ({} files)", excluded.files)
-        } else {
-            String::new()
-        };
-        format!("not included: {}{files}: {}", excluded.path, excluded.reason)
-    });
-    let external = lance.external_bases.iter().map(|base| {
-        format!(
-            "not included: {} files of {} that lie outside the database, below {}",
-            base.files, base.table, base.path
-        )
-    });
-    let opaque = lance.tables.iter().filter_map(|table| {
-        Some(format!(
-            "{} was taken whole: {}",
-            table.path,
-            table.opaque.as_ref()?
-        ))
-    });
-    excluded.chain(external).chain(opaque).collect()
 }

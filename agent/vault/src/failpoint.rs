@@ -1,7 +1,8 @@
 //! Points at which a development build kills itself when asked to: how tests prove that a crash loses nothing.
 //!
 //! `DR_FAILPOINT=name` (or `name:3` for the third time) sends SIGKILL to the process itself on reaching the point.
-//! Release builds contain none of this.
+//! `DR_FAILPOINT_STOP=name` stops it there with SIGSTOP instead, so that a test can do something at that very moment
+//! and let it go on. Release builds contain none of this.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,6 +12,10 @@ static HITS: AtomicU64 = AtomicU64::new(0);
 pub fn reach(point: &str) {
     if !cfg!(debug_assertions) {
         return;
+    }
+    if std::env::var("DR_FAILPOINT_STOP").is_ok_and(|wanted| wanted == point) {
+        // Should it fail, the test that waits for the stop sees the process end.
+        let _stopped = signal_self(rustix::process::Signal::STOP);
     }
     let Ok(wanted) = std::env::var("DR_FAILPOINT") else {
         return;
@@ -26,7 +31,11 @@ pub fn reach(point: &str) {
 
 fn kill_self() {
     // The signal is delivered before the call returns; the abort below is never reached in practice.
-    if rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).is_err() {
+    if signal_self(rustix::process::Signal::KILL).is_err() {
         std::process::abort();
     }
+}
+
+fn signal_self(signal: rustix::process::Signal) -> rustix::io::Result<()> {
+    rustix::process::kill_process(rustix::process::getpid(), signal)
 }

@@ -26,6 +26,8 @@ pub const DRILLS: &str = "drills/";
 pub const LEDGER: &str = "ledger/";
 /// Prefix of intents.
 pub const INTENTS: &str = "intents/";
+/// What a look at the store leaves where agents may not delete: it holds nothing and may be removed.
+pub const DOCTOR: &str = "doctor/probe";
 
 /// The config object.
 pub fn config() -> Key {

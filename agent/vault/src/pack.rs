@@ -57,6 +57,23 @@ pub(crate) struct Contents {
     pub(crate) entries: Vec<FooterEntry>,
 }
 
+impl Contents {
+    /// Every chunk with its place.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (ChunkId, Location)> + '_ {
+        self.entries.iter().zip(0..).map(|(entry, ordinal)| {
+            let at = Location {
+                pack: self.pack,
+                offset: entry.offset,
+                sealed_len: entry.sealed_len,
+                raw_len: entry.raw_len,
+                ordinal,
+                salt: self.salt,
+            };
+            (entry.chunk, at)
+        })
+    }
+}
+
 /// A pack ready to be stored.
 #[derive(Debug)]
 pub(crate) struct SealedPack {

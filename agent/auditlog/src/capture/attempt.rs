@@ -157,10 +157,12 @@ fn cut(rotated: Vec<Opened>, active: Option<Opened>) -> Result<Option<Vec<Segmen
             Encoding::Plain if active || Some(number) == newest => opened.whole_lines()?,
             _ => (opened.identity.size, 0),
         };
+        let file = Arc::new(opened.file);
         segments.push(Segment {
             name: opened.name,
             path: opened.path,
-            file: Arc::new(opened.file),
+            live: Arc::clone(&file),
+            file,
             len,
             unterminated,
             encoding: opened.encoding,

@@ -50,6 +50,8 @@ pub struct Captured {
     pub notes: Vec<Note>,
     /// How often the capture was taken, rotations met.
     pub attempts: u32,
+    /// How the active file is held.
+    pub held: Pin,
     options: LogOptions,
 }
 
@@ -127,6 +129,7 @@ pub fn capture(options: &LogOptions) -> Result<Captured, Error> {
                     segments,
                     notes,
                     attempts: attempt,
+                    held: Pin::Descriptor,
                     options: options.clone(),
                 });
             }

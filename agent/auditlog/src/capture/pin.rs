@@ -4,6 +4,7 @@
 //! nothing where the file system can; elsewhere the bytes are copied, for one segment is seldom large. The copy has no
 //! name: it is gone when the agent is.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -28,42 +29,59 @@ pub enum Pin {
     Copy,
 }
 
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Descriptor => "descriptor",
+            Self::Reflink => "reflink",
+            Self::Copy => "copy",
+        })
+    }
+}
+
 impl Captured {
     /// Holds the active file in `staging`, a folder of the agent's own: cloned where that can be done, else copied if
     /// it is no longer than `most`, else by its descriptor as before.
     ///
     /// Answers [`Error::Truncated`] if it was truncated meanwhile; take the capture again.
     pub fn pin(&mut self, staging: &Path, most: u64) -> Result<Pin, Error> {
-        let Some(active) = self.segments.iter_mut().find(|segment| segment.active) else {
-            return Ok(Pin::Descriptor);
-        };
-        let failed = |source| Error::Pin {
-            path: staging.to_owned(),
-            source,
-        };
-        let copy = nameless(staging).map_err(failed)?;
-        let pin = match rustix::fs::ioctl_ficlone(&copy, &active.file) {
-            Ok(()) => Pin::Reflink,
-            Err(_) if active.len > most => return Ok(Pin::Descriptor),
-            Err(_) => {
-                fill(&copy, active).map_err(|source| match source.kind() {
-                    io::ErrorKind::UnexpectedEof => Error::Truncated {
-                        path: active.path.clone(),
-                    },
-                    _ => failed(source),
-                })?;
-                Pin::Copy
-            }
-        };
-        if matches!(active.now()?, Now::Truncated) {
-            return Err(Error::Truncated {
-                path: active.path.clone(),
-            });
+        if self.held == Pin::Descriptor {
+            self.held = pin(&mut self.segments, staging, most)?;
         }
-        active.file = Arc::new(copy);
-        active.pinned = true;
-        Ok(pin)
+        Ok(self.held)
     }
+}
+
+fn pin(segments: &mut [Segment], staging: &Path, most: u64) -> Result<Pin, Error> {
+    let Some(active) = segments.iter_mut().find(|segment| segment.active) else {
+        return Ok(Pin::Descriptor);
+    };
+    let failed = |source| Error::Pin {
+        path: staging.to_owned(),
+        source,
+    };
+    let copy = nameless(staging).map_err(failed)?;
+    let pin = match rustix::fs::ioctl_ficlone(&copy, &active.file) {
+        Ok(()) => Pin::Reflink,
+        Err(_) if active.len > most => return Ok(Pin::Descriptor),
+        Err(_) => {
+            fill(&copy, active).map_err(|source| match source.kind() {
+                io::ErrorKind::UnexpectedEof => Error::Truncated {
+                    path: active.path.clone(),
+                },
+                _ => failed(source),
+            })?;
+            Pin::Copy
+        }
+    };
+    if matches!(active.now()?, Now::Truncated) {
+        return Err(Error::Truncated {
+            path: active.path.clone(),
+        });
+    }
+    active.file = Arc::new(copy);
+    active.pinned = true;
+    Ok(pin)
 }
 
 /// A file without a name in `folder`.

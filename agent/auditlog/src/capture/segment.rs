@@ -23,8 +23,10 @@ pub struct Segment {
     pub name: String,
     /// Where it was at the cut.
     pub path: PathBuf,
-    /// The descriptor that holds it.
+    /// The descriptor that its bytes are read from: the host's file, or a copy of our own.
     pub file: Arc<File>,
+    /// The host's file: for what it says of owner and mode.
+    pub live: Arc<File>,
     /// Bytes of it that belong to the cut.
     pub len: u64,
     /// Bytes of a half line after them.

@@ -401,3 +401,6 @@ impl Drop for Announced {
         self.renewal.abort();
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,4 +1,7 @@
 //! Which pack was verified when: so that a budget always takes the least recently verified first.
+//!
+//! Drills verify what a snapshot needs, partly by what their other questions read. Such a pack is not verified as a
+//! whole: a check of the repository does not go by that.
 
 use std::collections::HashMap;
 
@@ -13,12 +16,19 @@ const ENTRY_PACKS: usize = 50_000;
 #[derive(Debug, Serialize, Deserialize)]
 struct Entry {
     /// Packs read whole, opened and hashed.
+    #[serde(default)]
     verified: Vec<PackId>,
+    /// Packs of which every chunk was opened and hashed that the snapshot of a drill needs.
+    #[serde(default)]
+    needed: Vec<PackId>,
 }
 
 /// When each pack was verified last, by the ledger.
 #[derive(Debug, Default)]
-pub(super) struct Ledger(HashMap<PackId, Timestamp>);
+pub(super) struct Ledger {
+    whole: HashMap<PackId, Timestamp>,
+    needed: HashMap<PackId, Timestamp>,
+}
 
 impl Ledger {
     /// Reads the whole ledger. Entries that can not be read count as not written: their packs come first again.
@@ -33,25 +43,42 @@ impl Ledger {
             let Ok(entry) = serde_json::from_slice::<Entry>(&body) else {
                 continue;
             };
-            for pack in entry.verified {
-                let last = ledger.0.entry(pack).or_insert(info.time);
-                *last = info.time.max(*last);
+            for (packs, times) in [
+                (entry.verified, &mut ledger.whole),
+                (entry.needed, &mut ledger.needed),
+            ] {
+                for pack in packs {
+                    let last = times.entry(pack).or_insert(info.time);
+                    *last = info.time.max(*last);
+                }
             }
         }
         Ok(ledger)
     }
 
-    pub(super) fn verified(&self, pack: &PackId) -> Option<Timestamp> {
-        self.0.get(pack).copied()
+    /// When the pack was read whole.
+    pub(super) fn whole(&self, pack: &PackId) -> Option<Timestamp> {
+        self.whole.get(pack).copied()
     }
 
-    /// Appends what this run has verified.
-    pub(super) async fn append(repository: &Repository, packs: Vec<PackId>) -> Result<(), crate::Error> {
-        for packs in packs.chunks(ENTRY_PACKS) {
-            let entry = serde_json::to_vec(&Entry {
-                verified: packs.to_vec(),
-            });
-            let entry = entry.map_err(|error| crate::Error::Internal {
+    /// When that was verified of the pack which a drill's snapshot needs, or all of it.
+    pub(super) fn needed(&self, pack: &PackId) -> Option<Timestamp> {
+        self.whole(pack).max(self.needed.get(pack).copied())
+    }
+
+    /// Appends what this run has verified: packs as a whole, and packs as far as a snapshot needs them.
+    pub(super) async fn append(
+        repository: &Repository,
+        whole: &[PackId],
+        needed: &[PackId],
+    ) -> Result<(), crate::Error> {
+        let of = |verified: &[PackId], needed: &[PackId]| Entry {
+            verified: verified.to_vec(),
+            needed: needed.to_vec(),
+        };
+        let entries = whole.chunks(ENTRY_PACKS).map(|packs| of(packs, &[]));
+        for entry in entries.chain(needed.chunks(ENTRY_PACKS).map(|packs| of(&[], packs))) {
+            let entry = serde_json::to_vec(&entry).map_err(|error| crate::Error::Internal {
                 reason: format!("encode ledger: {error}"),
             })?;
             repository.append_ledger(&entry).await?;

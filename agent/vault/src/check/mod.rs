@@ -35,9 +35,10 @@ pub use findings::{Affected, Finding, MAX_AFFECTED, MAX_FINDINGS, Problem, Sever
 pub use snapshot::{BytesOptions, BytesReport, ObjectsReport, snapshot_bytes, snapshot_objects};
 
 use crate::progress::{Phase, Progress};
+use crate::read::Coverage;
 use crate::{Digest, Repository, Result};
 use findings::Findings;
-use packs::Packs;
+use packs::{Packs, Wanted};
 use snapshots::Chain;
 use walk::walk;
 
@@ -137,11 +138,10 @@ async fn check(repository: &Repository, depth: Depth, progress: &Progress) -> Re
         Depth::Budget(_) | Depth::Full => objects::check(repository, &chain, &mut findings).await?,
     };
     let mut packs = Packs::compare(repository, &mut findings).await?;
-    let wanted = packs.listed.iter().map(|(pack, size)| (*pack, *size)).collect();
     let done = match depth {
         Depth::Quick => packs::Verification::default(),
-        Depth::Budget(bytes) => packs::verify(repository, &mut packs, wanted, Some(bytes), progress).await?,
-        Depth::Full => packs::verify(repository, &mut packs, wanted, None, progress).await?,
+        Depth::Budget(bytes) => read_packs(repository, &mut packs, Some(bytes), progress).await?,
+        Depth::Full => read_packs(repository, &mut packs, None, progress).await?,
     };
     packs.bad.report(&mut findings);
     lists(repository, &chain, &packs, &mut findings).await?;
@@ -159,6 +159,26 @@ async fn check(repository: &Repository, depth: Depth, progress: &Progress) -> Re
         packs_left: done.left,
         objects_read: objects_read + chain.snapshots.len() as u64,
     })
+}
+
+/// Reads packs whole, as far as the budget allows.
+async fn read_packs(
+    repository: &Repository,
+    packs: &mut Packs,
+    budget: Option<u64>,
+    progress: &Progress,
+) -> Result<packs::Verification> {
+    let wanted = packs
+        .listed
+        .iter()
+        .map(|(pack, size)| Wanted::whole(*pack, *size));
+    let task = packs::Task {
+        wanted: wanted.collect(),
+        open: &Coverage::new(),
+        budget,
+        drill: false,
+    };
+    packs::verify(repository, packs, task, progress).await
 }
 
 /// Walks the lists of all snapshots: chunks that no index knows, and files that suffer from bad packs. Lists that

@@ -197,6 +197,7 @@ async fn strange(repository: &Repository, findings: &mut Findings) -> Result<(),
         let key = meta.map_err(|error| storage_error(repository, error))?.key;
         let name = key.as_str();
         let known = name == layout::CONFIG
+            || name == layout::DOCTOR
             || layout::parse_pack(&key).is_some()
             || layout::parse_index(&key).is_some()
             || layout::parse_key(&key).is_some()

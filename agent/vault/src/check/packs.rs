@@ -7,6 +7,8 @@ use futures::StreamExt;
 use super::findings::{Findings, Problem};
 use super::ledger::Ledger;
 use crate::progress::Progress;
+use crate::read::Coverage;
+use crate::repository::PackProof;
 use crate::storage::Key;
 use crate::{ChunkId, PackId, Repository, layout};
 
@@ -114,10 +116,44 @@ impl Packs {
     }
 }
 
+/// A pack to be verified.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) pack: PackId,
+    /// As listed.
+    pub(super) size: u64,
+    /// Bytes that reading it costs.
+    pub(super) cost: u64,
+    /// Not as a whole: others have read a part of it, and only what is open is wanted.
+    pub(super) partly: bool,
+}
+
+impl Wanted {
+    pub(super) fn whole(pack: PackId, size: u64) -> Self {
+        Self {
+            pack,
+            size,
+            cost: size,
+            partly: false,
+        }
+    }
+}
+
+/// Which packs are read, and how much of them.
+pub(super) struct Task<'a> {
+    pub(super) wanted: Vec<Wanted>,
+    /// The open chunks of packs that are wanted partly.
+    pub(super) open: &'a Coverage,
+    /// Most bytes to be read; all if absent.
+    pub(super) budget: Option<u64>,
+    /// The packs are those of one snapshot, and what drills have verified of them counts.
+    pub(super) drill: bool,
+}
+
 /// What a verification of packs took.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Verification {
-    /// Packs that are what they were when they were written.
+    /// Packs of which everything wanted is what it was when it was written.
     pub(super) sound: HashSet<PackId>,
     pub(super) packs: u64,
     pub(super) bytes: u64,
@@ -126,36 +162,39 @@ pub(super) struct Verification {
     pub(super) left: u64,
 }
 
-/// Reads packs whole, opens and hashes every chunk, least recently verified first until the budget is spent. The
-/// ledger learns of those that are sound.
+/// Reads packs, opens and hashes every chunk that is wanted, least recently verified first until the budget is spent.
+/// The ledger learns of those that are sound.
 pub(super) async fn verify(
     repository: &Repository,
     packs: &mut Packs,
-    wanted: Vec<(PackId, u64)>,
-    budget: Option<u64>,
+    task: Task<'_>,
     progress: &Progress,
 ) -> Result<Verification, crate::Error> {
-    let (chosen, left) = choose(repository, wanted, budget).await?;
+    let open = task.open;
+    let (chosen, left) = choose(repository, task).await?;
     let mut done = Verification {
         left,
         ..Verification::default()
     };
-    progress.expect(chosen.len() as u64, chosen.iter().map(|(_, size)| size).sum());
+    let (mut whole, mut partly) = (Vec::new(), Vec::new());
+    progress.expect(chosen.len() as u64, chosen.iter().map(|wanted| wanted.cost).sum());
     let mut results = futures::stream::iter(chosen)
-        .map(|(pack, size)| async move { (pack, size, repository.verify_pack(&pack, size).await) })
+        .map(|wanted| async move { (wanted, read(repository, wanted, open).await) })
         .buffer_unordered(AT_ONCE);
-    while let Some((pack, size, verified)) = results.next().await {
-        progress.advance(size);
-        progress.transferred(size);
+    while let Some((wanted, verified)) = results.next().await {
+        let pack = wanted.pack;
+        progress.advance(wanted.cost);
         progress.file_done();
         done.packs += 1;
-        done.bytes += size;
         match verified {
             Ok(proof) => {
+                progress.transferred(proof.fetched);
+                done.bytes += proof.fetched;
                 done.chunks += proof.chunks;
                 match proof.damage {
                     None => {
                         done.sound.insert(pack);
+                        if wanted.partly { &mut partly } else { &mut whole }.push(pack);
                     }
                     Some(error) => {
                         packs
@@ -172,27 +211,39 @@ pub(super) async fn verify(
         }
     }
     drop(results);
-    if let Err(error) = Ledger::append(repository, done.sound.iter().copied().collect()).await {
+    if let Err(error) = Ledger::append(repository, &whole, &partly).await {
         tracing::warn!(%error, "what was verified is not in the ledger: the next budget begins with the same packs");
     }
     Ok(done)
 }
 
+async fn read(repository: &Repository, wanted: Wanted, open: &Coverage) -> Result<PackProof, crate::Error> {
+    if !wanted.partly {
+        return repository.verify_pack(&wanted.pack, wanted.size).await;
+    }
+    let is_open = |ordinal| open.contains_ordinal(&wanted.pack, ordinal);
+    repository.verify_chunks(&wanted.pack, wanted.size, is_open).await
+}
+
 /// Those that the budget allows, at least one, least recently verified first; and how many it leaves.
-async fn choose(
-    repository: &Repository,
-    mut wanted: Vec<(PackId, u64)>,
-    budget: Option<u64>,
-) -> Result<(Vec<(PackId, u64)>, u64), crate::Error> {
-    let Some(budget) = budget else {
+async fn choose(repository: &Repository, task: Task<'_>) -> Result<(Vec<Wanted>, u64), crate::Error> {
+    let mut wanted = task.wanted;
+    let Some(budget) = task.budget else {
         return Ok((wanted, 0));
     };
     let ledger = Ledger::read(repository).await?;
-    wanted.sort_by_key(|(pack, _)| (ledger.verified(pack), *pack));
+    let verified = |pack: &PackId| {
+        if task.drill {
+            ledger.needed(pack)
+        } else {
+            ledger.whole(pack)
+        }
+    };
+    wanted.sort_by_key(|wanted| (verified(&wanted.pack), wanted.pack));
     let mut spent = 0;
-    let fits = |(_, size): &(PackId, u64)| {
-        let room = spent == 0 || spent + size <= budget;
-        spent += size;
+    let fits = |wanted: &Wanted| {
+        let room = spent == 0 || spent + wanted.cost <= budget;
+        spent += wanted.cost;
         room
     };
     let chosen: Vec<_> = wanted.iter().copied().take_while(fits).collect();

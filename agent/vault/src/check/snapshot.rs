@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::findings::{Affected, Finding, Findings, Problem};
 use super::ledger::Ledger;
-use super::packs::{self, Packs};
+use super::packs::{self, Packs, Task, Wanted};
 use super::walk::{Need, Stop, walk};
 use super::{objects, unless_cancelled};
 use crate::progress::{Phase, Progress};
@@ -95,8 +95,8 @@ async fn find_objects(
     })
 }
 
-/// Whether every byte that a snapshot needs is right. What others have verified counts; the rest is read pack by
-/// pack, the least recently verified first, until the budget is spent.
+/// Whether every byte that a snapshot needs is right. What others have verified counts and is not read again; the rest
+/// is read pack by pack, the least recently verified first, until the budget is spent.
 ///
 /// # Errors
 ///
@@ -133,14 +133,15 @@ async fn read_bytes(
     })
     .await?;
     note_stops(snapshot, stops, &mut findings)?;
-    let wanted = needs
-        .open_packs()
-        .filter_map(|pack| packs.listed.get_key_value(&pack))
-        .map(|(p, s)| (*p, *s));
-    let wanted = wanted.collect();
     // As it was before this check wrote into it.
     let ledger = Ledger::read(repository).await?;
-    let done = packs::verify(repository, &mut packs, wanted, options.budget, progress).await?;
+    let task = Task {
+        wanted: needs.wanted(&packs),
+        open: &needs.open,
+        budget: options.budget,
+        drill: true,
+    };
+    let done = packs::verify(repository, &mut packs, task, progress).await?;
     if !packs.bad.is_empty() || needs.unknown {
         walk(repository, manifest, &mut |need| {
             blame(snapshot, &need, &packs, &mut findings)
@@ -148,7 +149,7 @@ async fn read_bytes(
         .await?;
     }
     let since = repository.clock().now() - CYCLE;
-    let lately = |pack: &PackId| ledger.verified(pack).is_some_and(|time| time >= since);
+    let lately = |pack: &PackId| ledger.needed(pack).is_some_and(|time| time >= since);
     let verified = needs.verified(|pack| done.sound.contains(pack));
     let cycle = needs.verified(|pack| done.sound.contains(pack) || lately(pack) && !packs.bad.contains(pack));
     let all = needs.verified(|_| true);
@@ -171,6 +172,8 @@ async fn read_bytes(
 #[derive(Default)]
 struct Needs {
     seen: Coverage,
+    /// What nobody has verified yet.
+    open: Coverage,
     packs: HashMap<PackId, PackNeeds>,
     /// There are chunks that no index knows.
     unknown: bool,
@@ -193,6 +196,7 @@ impl Needs {
             let side = if already.contains(at) {
                 &mut pack.covered
             } else {
+                self.open.insert(at);
                 &mut pack.open
             };
             side.chunks += 1;
@@ -200,11 +204,21 @@ impl Needs {
         }
     }
 
-    fn open_packs(&self) -> impl Iterator<Item = PackId> + '_ {
-        self.packs
-            .iter()
-            .filter(|(_, needs)| needs.open.chunks > 0)
-            .map(|(pack, _)| *pack)
+    /// Packs with open chunks: whole where nothing of them has been read, else the open chunks alone.
+    fn wanted(&self, packs: &Packs) -> Vec<Wanted> {
+        let open = self.packs.iter().filter(|(_, needs)| needs.open.chunks > 0);
+        let listed = open.filter_map(|(pack, needs)| Some((*pack, needs, *packs.listed.get(pack)?)));
+        listed
+            .map(|(pack, needs, size)| match needs.covered.chunks {
+                0 => Wanted::whole(pack, size),
+                _ => Wanted {
+                    pack,
+                    size,
+                    cost: needs.open.bytes.min(size),
+                    partly: true,
+                },
+            })
+            .collect()
     }
 
     /// What is verified if `sound` tells whether a pack is, beside what was covered before.

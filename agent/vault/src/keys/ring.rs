@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::id::{ChunkId, Digest, RepositoryId};
 
 const CHUNK_ID: &str = "drctl vault 1 chunk id";
+const CONTENT_HASH: &str = "drctl vault 1 content hash";
 const CHUNKER_SEED: &str = "drctl vault 1 chunker seed";
 const OBJECT_KEY: &str = "drctl vault 1 object key";
 const FINGERPRINT: &str = "drctl vault 1 master key fingerprint";
@@ -97,6 +98,11 @@ impl KeyRing {
         u64::from_le_bytes(seed)
     }
 
+    /// A hasher for the hashes of whole files.
+    pub(crate) fn content_hasher(&self) -> blake3::Hasher {
+        blake3::Hasher::new_keyed(&derive(CONTENT_HASH, &self.master, self.repository, &[]))
+    }
+
     /// A key for a purpose of the caller's; opens nothing in the repository.
     pub(crate) fn derived(&self, purpose: &'static str) -> [u8; 32] {
         *derive(purpose, &self.master, self.repository, &[])
@@ -147,6 +153,9 @@ mod tests {
         );
         assert_ne!(ring.chunk_id(b"x"), other.chunk_id(b"x"));
         assert_ne!(ring.chunker_seed(), other.chunker_seed());
+        let content = |ring: &KeyRing| *ring.content_hasher().update(b"x").finalize().as_bytes();
+        assert_ne!(content(&ring), content(&other));
+        assert_ne!(&content(&ring), ring.chunk_id(b"x").as_bytes());
         assert_ne!(ring.fingerprint(), other.fingerprint());
         let key = |kind: Kind, salt: u8| derive(OBJECT_KEY, &master, repository, &[kind as u8, salt]);
         assert_ne!(*key(Kind::Pack, 1), *key(Kind::Pack, 2));

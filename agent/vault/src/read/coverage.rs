@@ -40,10 +40,15 @@ impl Coverage {
 
     /// Whether the chunk at this place has been verified.
     pub fn contains(&self, at: &Location) -> bool {
-        let (word, bit) = split(at.ordinal);
+        self.contains_ordinal(&at.pack, at.ordinal)
+    }
+
+    /// Whether the chunk of that number in the pack has been verified.
+    pub(crate) fn contains_ordinal(&self, pack: &PackId, ordinal: u32) -> bool {
+        let (word, bit) = split(ordinal);
         self.seen(|seen| {
             seen.packs
-                .get(&at.pack)
+                .get(pack)
                 .and_then(|words| words.get(word))
                 .is_some_and(|w| w & bit != 0)
         })

@@ -89,7 +89,11 @@ impl Repository {
         }
     }
 
-    async fn read_located(&self, chunks: Vec<(ChunkId, Location)>) -> Vec<(ChunkId, Result<Bytes>)> {
+    /// Reads chunks from these places and no other.
+    pub(super) async fn read_located(
+        &self,
+        chunks: Vec<(ChunkId, Location)>,
+    ) -> Vec<(ChunkId, Result<Bytes>)> {
         stream::iter(runs(chunks))
             .map(|run| self.read_run(run))
             .buffer_unordered(self.inner.reads.available_permits().max(1))

@@ -222,6 +222,11 @@ impl Repository {
         self.inner.ring.chunk_id(chunk)
     }
 
+    /// What hashes the content of whole files here.
+    pub(crate) fn content_hasher(&self) -> blake3::Hasher {
+        self.inner.ring.content_hasher()
+    }
+
     /// A key for a purpose of the caller's, the same for everybody who opens this repository. It opens nothing in
     /// it. `purpose` is a context string as BLAKE3 wants it: hard-coded, unique in the world.
     pub fn derived_key(&self, purpose: &'static str) -> [u8; 32] {
@@ -289,4 +294,4 @@ pub(crate) async fn blocking<T: Send + 'static>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,19 +5,24 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::index::TAIL;
 use super::{Inner, Repository, blocking};
 use crate::codec::Decoder;
 use crate::envelope::prove_name;
 use crate::error::{Error, Result};
 use crate::header::HEADER_LEN;
 use crate::id::{ChunkId, Digest, PackId};
-use crate::index::Location;
 use crate::layout;
 use crate::pack::{self, TRAILER_LEN};
 
-/// What reading a whole pack has shown.
+/// Bytes of chunks held at once while parts of a pack are proved.
+const BATCH: u64 = 8 << 20;
+
+/// What reading a pack has shown.
 #[derive(Debug, Clone)]
 pub struct PackProof {
+    /// Bytes that were fetched for it.
+    pub fetched: u64,
     /// Chunks opened and hashed.
     pub chunks: u64,
     /// What is wrong; `None` if every byte is what was written.
@@ -38,6 +43,59 @@ impl Repository {
         let bytes = got.map_err(|error| self.inner.failed(error, "it was listed, or an index names it"))?;
         let (inner, pack) = (Arc::clone(&self.inner), *pack);
         blocking(move || inner.prove_pack(&pack, size, &bytes)).await
+    }
+
+    /// Opens and hashes the chunks of a pack whose ordinals are `wanted`; the pack's own list says where they are.
+    /// Nothing is said of the others, nor of the pack as a whole.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`], or the store's. Damage is no error here.
+    pub async fn verify_chunks(
+        &self,
+        pack: &PackId,
+        size: u64,
+        wanted: impl Fn(u32) -> bool,
+    ) -> Result<PackProof> {
+        let mut proof = PackProof {
+            fetched: size.min(TAIL),
+            chunks: 0,
+            damage: None,
+            damaged_chunks: None,
+        };
+        let contents = match self.inner.pack_contents(pack, size).await {
+            Ok(contents) => contents,
+            Err(error @ Error::Damaged { .. }) => {
+                proof.damage = Some(error);
+                return Ok(proof);
+            }
+            Err(error) => return Err(error),
+        };
+        let places = contents.places().filter(|(_, at)| wanted(at.ordinal));
+        let mut damaged = HashSet::new();
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        let mut places = places.peekable();
+        while let Some(place) = places.next() {
+            bytes += u64::from(place.1.raw_len);
+            proof.fetched += u64::from(place.1.sealed_len);
+            batch.push(place);
+            if bytes < BATCH && places.peek().is_some() {
+                continue;
+            }
+            bytes = 0;
+            for (chunk, read) in self.read_located(std::mem::take(&mut batch)).await {
+                match read {
+                    Ok(_) => proof.chunks += 1,
+                    Err(error @ Error::Damaged { .. }) => {
+                        damaged.insert(chunk);
+                        proof.damage.get_or_insert(error);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        proof.damaged_chunks = proof.damage.is_some().then_some(damaged);
+        Ok(proof)
     }
 
     /// Whether `config` is still the object that the keys are bound to.
@@ -71,6 +129,7 @@ impl Inner {
             Ok(contents) => contents,
             Err(error) => {
                 return Ok(PackProof {
+                    fetched: bytes.len() as u64,
                     chunks: 0,
                     damage: Some(name.unwrap_or(error)),
                     damaged_chunks: None,
@@ -78,6 +137,7 @@ impl Inner {
             }
         };
         let mut proof = PackProof {
+            fetched: bytes.len() as u64,
             chunks: 0,
             damage: name,
             damaged_chunks: None,
@@ -85,23 +145,14 @@ impl Inner {
         let mut damaged = HashSet::new();
         let mut decoder = Decoder::new()?;
         let mut sealed = Vec::new();
-        for (ordinal, entry) in contents.entries.iter().enumerate() {
-            let at = Location {
-                pack: *pack,
-                offset: entry.offset,
-                sealed_len: entry.sealed_len,
-                raw_len: entry.raw_len,
-                // A pack has far fewer chunks than that.
-                ordinal: ordinal as u32,
-                salt: contents.salt,
-            };
+        for (chunk, at) in contents.places() {
             let (start, end) = (at.offset as usize, at.offset as usize + at.sealed_len as usize);
             sealed.clear();
             sealed.extend_from_slice(bytes.get(start..end).unwrap_or_default());
-            match pack::open_chunk(&self.ring, &object, &entry.chunk, &at, &mut sealed, &mut decoder) {
+            match pack::open_chunk(&self.ring, &object, &chunk, &at, &mut sealed, &mut decoder) {
                 Ok(_) => proof.chunks += 1,
                 Err(error) => {
-                    damaged.insert(entry.chunk);
+                    damaged.insert(chunk);
                     proof.damage.get_or_insert(error);
                 }
             }

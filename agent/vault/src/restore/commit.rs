@@ -8,7 +8,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use super::Error;
 use super::journal::{Inode, Journal, Line, State, Unit};
 use super::plan::Method;
-use super::stage::sync_parent;
+use super::site::sync_parent;
 use crate::failpoint;
 use crate::tree::TreePath;
 

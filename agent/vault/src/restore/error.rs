@@ -146,9 +146,32 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Another process restores to the same target.
+    #[error(
+        "{} is being restored to by another process, which writes to {}: wait for it to end",
+        target.display(), staging.display()
+    )]
+    Busy {
+        /// The target.
+        target: PathBuf,
+        /// Where the other writes.
+        staging: PathBuf,
+    },
     /// The caller cancelled.
     #[error("cancelled")]
     Cancelled,
+    /// It was cancelled, or the store went away, and another run can go on from what it has written.
+    #[error(
+        "interrupted; the same restore, given again, goes on from what is in {}",
+        shown(staging)
+    )]
+    Interrupted {
+        /// The staging directories.
+        staging: Vec<PathBuf>,
+        /// What happened.
+        #[source]
+        source: Box<Error>,
+    },
     /// A part of this program failed in a way that should be impossible.
     #[error("internal error: {0}; please report it")]
     Internal(String),
@@ -162,8 +185,25 @@ impl Error {
             Self::Fetch { source, .. } => source.is_damage(),
             Self::Repository { source, .. } => source.is_damage(),
             Self::WrongContent { .. } => true,
+            Self::Interrupted { source, .. } => source.is_damage(),
             _ => false,
         }
+    }
+
+    /// Whether the store did not give what was asked for, or what it gave can not be told from that.
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::List { .. } | Self::Fetch { .. } | Self::Repository { .. } => {
+                !self.is_damage() && !self.is_cancelled()
+            }
+            Self::Interrupted { source, .. } => source.is_unavailable(),
+            _ => false,
+        }
+    }
+
+    /// Whether another run may succeed where this one stopped, and would want what it has written.
+    pub(super) fn is_resumable(&self) -> bool {
+        self.is_cancelled() || self.is_unavailable()
     }
 
     /// Whether there was no space, found beforehand or on the way.
@@ -186,6 +226,7 @@ impl Error {
             Self::Cancelled => true,
             Self::Fetch { source, .. } => source.is_cancelled(),
             Self::Repository { source, .. } => source.is_cancelled(),
+            Self::Interrupted { source, .. } => source.is_cancelled(),
             _ => false,
         }
     }
@@ -198,4 +239,9 @@ impl Error {
             source,
         }
     }
+}
+
+fn shown(paths: &[PathBuf]) -> String {
+    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    paths.join(", ")
 }

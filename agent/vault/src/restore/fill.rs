@@ -7,23 +7,22 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 
+use super::keep::Kept;
 use super::report::Unrestored;
 use super::site::Site;
 use super::{Error, Options};
-use crate::chunking::BLOCK;
 use crate::failpoint;
 use crate::progress::Progress;
 use crate::read::Node;
 use crate::read::spool::{Placed, Spool};
-use crate::tree::{ContentHash, EntryKind};
+use crate::tree::EntryKind;
 use crate::{ChunkId, Location, Repository};
 
 /// Chunks of one window: half a gibibyte at the usual size, and a few mebibytes of memory.
@@ -47,13 +46,8 @@ pub(super) struct Fill {
     /// Where the same files may stand already.
     pub(super) reuse_from: Option<PathBuf>,
     pub(super) kept: Arc<Kept>,
-}
-
-/// Files that were right already.
-#[derive(Debug, Default)]
-pub(super) struct Kept {
-    pub(super) files: AtomicU64,
-    pub(super) bytes: AtomicU64,
+    /// What an interrupted run had written.
+    pub(super) resumed: Arc<Kept>,
 }
 
 /// A chunk, and one place where it goes.
@@ -104,7 +98,7 @@ impl Fill {
                     };
                     continue;
                 }
-                if at.chunk == 0 && fill.keep(&node)? {
+                if at.chunk == 0 && (fill.take_up(&node)? || fill.keep(&node)?) {
                     at = Position {
                         node: at.node + 1,
                         chunk: 0,
@@ -115,9 +109,10 @@ impl Fill {
                 let placed = fill.spool.chunks(&node, at.chunk, room)?;
                 let file = window.files.len();
                 at.chunk += placed.len() as u64;
+                let missing = fill.missing(&node, placed)?;
                 window
                     .chunks
-                    .extend(placed.into_iter().map(|placed| (file, placed)));
+                    .extend(missing.into_iter().map(|placed| (file, placed)));
                 window.files.push(Arc::clone(&node));
                 if node.chunks.start + at.chunk == node.chunks.end {
                     window.whole.push(node);
@@ -251,7 +246,7 @@ impl Fill {
         Ok(())
     }
 
-    fn finish_file(&self, file: &File, node: &Node) -> io::Result<()> {
+    pub(super) fn finish_file(&self, file: &File, node: &Node) -> io::Result<()> {
         self.unrestored
             .note(&self.source, &node.entry.path, node.entry.metadata.apply(file));
         if self.options.durable {
@@ -259,43 +254,6 @@ impl Fill {
         } else {
             Ok(())
         }
-    }
-
-    fn is_right(&self, file: &File, node: &Node) -> io::Result<bool> {
-        if Some(file.metadata()?.len()) != node.entry.file_len() {
-            return Ok(false);
-        }
-        Ok(Some(hash_file(file, self.hasher.clone())?) == node.hash)
-    }
-
-    /// Takes the file from where it stands already, if it is right there.
-    fn keep(&self, node: &Node) -> io::Result<bool> {
-        let Some(from) = &self.reuse_from else {
-            return Ok(false);
-        };
-        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
-        let path = from.join(node.entry.path.as_path());
-        let Ok(present) = rustix::fs::open(&path, flags, rustix::fs::Mode::empty()).map(File::from) else {
-            return Ok(false);
-        };
-        let metadata = present.metadata()?;
-        if !metadata.is_file() || Some(metadata.len()) != node.entry.file_len() {
-            return Ok(false);
-        }
-        let copy = self.site.write(|site| site.create_file(&node.entry.path))?;
-        if rustix::fs::ioctl_ficlone(&copy, &present).is_err() {
-            io::copy(&mut &present, &mut &copy)?;
-        }
-        if !self.is_right(&copy, node)? {
-            copy.set_len(0)?;
-            return Ok(false);
-        }
-        self.finish_file(&copy, node)?;
-        self.kept.files.fetch_add(1, Ordering::Relaxed);
-        self.kept.bytes.fetch_add(metadata.len(), Ordering::Relaxed);
-        self.progress.advance(metadata.len());
-        self.progress.file_done();
-        Ok(true)
     }
 
     pub(super) async fn blocking<T: Send + 'static>(
@@ -354,23 +312,4 @@ fn step_transfer(step: &[Write]) -> u64 {
         .filter(|write| last.replace(write.id) != Some(write.id))
         .map(|write| u64::from(write.at.sealed_len))
         .sum()
-}
-
-/// Hash of a whole file as it is on disk.
-pub(super) fn hash_file(file: &File, mut hasher: blake3::Hasher) -> io::Result<ContentHash> {
-    use std::io::Seek;
-    let mut file = file;
-    file.rewind()?;
-    let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-    let mut buffer = vec![0; len.clamp(1, BLOCK / 2)];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(ContentHash::of(&hasher)),
-            Ok(read) => {
-                hasher.update(buffer.get(..read).unwrap_or_default());
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }

@@ -11,33 +11,41 @@
 //! to the rules of [`tree`](crate::tree), and opened beneath the directory's handle without following links.
 //!
 //! ## Retries
-//! Those of the store, inside it. A restore that failed is run again; with `keep_right_files` it takes what stands
-//! at the target.
+//! Those of the store, inside it. A restore that failed is planned and executed again; with `keep_right_files` it
+//! takes what stands at the target.
 //!
 //! ## Cancellation
-//! Writers are waited for, then the staging directories are removed. The target is as it was.
+//! Writers are waited for; the target is as it was. The staging directories stay: whoever gives the same restore
+//! again (repository, snapshot, source, paths, target) goes on from them. Files that are right by hash are kept, of
+//! the others each chunk that is right. Another restore to the same target removes them, as does a week without one.
 //!
 //! ## Crash consistency
-//! A journal beside the staging directory, locked by the living, tells [`sweep()`] what to undo: before the swap the
-//! staging directory goes; a swap in one step is done or is not; a swap entry by entry is taken back. Nothing is ever
-//! removed but what the journal says was restored, told by its inode.
+//! A journal beside the staging directory, locked by the living, tells what to do: before the swap the next run goes
+//! on as after a cancel; once the swap has begun [`sweep()`] ends it: one in one step is done or is not, one entry by
+//! entry is taken back. Nothing is ever removed but what the journal says was restored, told by its inode.
 
 mod commit;
 mod error;
 mod fill;
 mod journal;
+mod keep;
+mod outline;
 mod plan;
 mod report;
+mod resume;
 mod selection;
 mod site;
+mod sites;
 mod stage;
 mod sweep;
+mod target;
 
 use serde::{Deserialize, Serialize};
 
 pub use error::Error;
 pub use plan::{MAX_EXAMPLES, Method, Placement, Plan, Warning, plan};
 pub use report::{MissingMetadata, PlacedSource, Report};
+pub use resume::Partial;
 pub use selection::{Existing, Pattern, Place, Selection};
 pub use stage::{Staged, execute};
 pub use sweep::{Swept, sweep};

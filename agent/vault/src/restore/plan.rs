@@ -1,15 +1,16 @@
 //! What a restore will do, worked out without writing anything: what `--dry-run` prints.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::selection::{Existing, Match, Matcher, Place, Selection};
+use super::resume::{Partial, around};
+use super::selection::{Match, Matcher, Place, Selection};
+use super::sites::origin;
+use super::target::{existing_ancestor, method, space, staging_path, targets};
 use super::{Error, Options};
-use crate::tree::{Entry, Record, TreePath, TreeStream};
+use crate::tree::{Entry, Record, TreeStream};
 use crate::{Manifest, Repository, SnapshotId, SourceRecord};
 
 /// Most examples of entries that a plan or report lists.
@@ -53,7 +54,13 @@ pub struct Placement {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Bytes needed on the file system.
+    /// What an interrupted run of the same restore has left in the staging directory: this one goes on from it.
+    #[serde(default)]
+    pub resumes: Option<Partial>,
+    /// Staging directories that other restores to this target have left: they are removed first.
+    #[serde(default)]
+    pub discards: Vec<PathBuf>,
+    /// Bytes needed on the file system, beside those that are resumed.
     pub space_needed: u64,
     /// Bytes free there.
     pub space_available: u64,
@@ -110,38 +117,31 @@ pub async fn plan(
         user: rustix::process::geteuid().as_raw(),
         list: Vec::new(),
     };
-    let mut placements = Vec::new();
-    for (record, target) in sources.iter().zip(targets) {
-        matcher.rewind();
-        let extent = measure(repository, record, &mut matcher, &mut warnings).await?;
-        if extent.top_count > 0 {
-            placements.push(placement(
-                record,
-                target,
-                &id,
-                extent,
-                &matcher,
-                options.existing,
-            )?);
-        }
-    }
-    if placements.is_empty() {
-        return Err(Error::NothingSelected {
-            sources: sources.iter().map(|source| source.name.clone()).collect(),
-        });
-    }
-    let files = placements.iter().map(|placement| placement.files).sum();
-    let bytes = placements.iter().map(|placement| placement.bytes).sum();
-    Ok(Plan {
+    let mut plan = Plan {
         id,
         snapshot,
         selection,
         options,
-        placements,
-        files,
-        bytes,
-        warnings: warnings.list,
-    })
+        placements: Vec::new(),
+        files: 0,
+        bytes: 0,
+        warnings: Vec::new(),
+    };
+    for (record, target) in sources.iter().zip(targets) {
+        matcher.rewind();
+        let extent = measure(repository, record, &mut matcher, &mut warnings).await?;
+        if extent.top_count > 0 {
+            let method = method(&target, &matcher, plan.options.existing)?;
+            plan.place(repository, record, target, method, extent).await?;
+        }
+    }
+    if plan.placements.is_empty() {
+        return Err(Error::NothingSelected {
+            sources: sources.iter().map(|source| source.name.clone()).collect(),
+        });
+    }
+    plan.warnings = warnings.list;
+    Ok(plan)
 }
 
 impl Plan {
@@ -172,6 +172,48 @@ impl Plan {
         }
         Ok(())
     }
+
+    /// Adds a source, with what an interrupted run has left of it.
+    async fn place(
+        &mut self,
+        repository: &Repository,
+        record: &SourceRecord,
+        target: PathBuf,
+        method: Method,
+        extent: Extent,
+    ) -> Result<(), Error> {
+        let fresh = staging_path(&target, &self.id, method);
+        let origin = origin(self, repository.id(), &record.name);
+        let looked = {
+            let (target, staging) = (target.clone(), fresh.clone());
+            tokio::task::spawn_blocking(move || around(&target, &staging, &origin)).await
+        };
+        let around =
+            looked.map_err(|error| Error::Internal(format!("a look around panicked: {error}")))??;
+        let (staging, resumes) = match around.resumes {
+            Some((staging, partial)) => (staging, Some(partial)),
+            None => (fresh, None),
+        };
+        let (_, space_available) = space(&existing_ancestor(&staging))?;
+        let there = resumes.map_or(0, |partial| partial.bytes);
+        self.files += extent.files;
+        self.bytes += extent.bytes;
+        self.placements.push(Placement {
+            method,
+            source: record.name.clone(),
+            files: extent.files,
+            bytes: extent.bytes,
+            resumes,
+            discards: around.discards,
+            space_needed: (extent.bytes + extent.entries * FILE_OVERHEAD).saturating_sub(there),
+            space_available,
+            top: extent.top,
+            top_count: extent.top_count,
+            target,
+            staging,
+        });
+        Ok(())
+    }
 }
 
 fn chosen<'a>(manifest: &'a Manifest, selection: &Selection) -> Result<Vec<&'a SourceRecord>, Error> {
@@ -189,97 +231,6 @@ fn chosen<'a>(manifest: &'a Manifest, selection: &Selection) -> Result<Vec<&'a S
         })
     };
     selection.sources.iter().map(find).collect()
-}
-
-fn targets(sources: &[&SourceRecord], place: &Place) -> Result<Vec<PathBuf>, Error> {
-    let targets = match place {
-        Place::Original => sources.iter().map(|source| PathBuf::from(&source.root)).collect(),
-        Place::Directory(target) if sources.len() == 1 => vec![target.clone()],
-        Place::Directory(target) => {
-            let sources = sources.iter().map(|source| source.name.clone()).collect();
-            return Err(Error::SeveralSources {
-                sources,
-                target: target.clone(),
-            });
-        }
-        Place::BySource(parent) => {
-            let below = |source: &&SourceRecord| match TreePath::new(&source.name) {
-                Ok(name) => Ok(parent.join(name.as_path())),
-                Err(error) => Err(Error::SourceName {
-                    name: source.name.clone(),
-                    source: error,
-                }),
-            };
-            sources.iter().map(below).collect::<Result<Vec<_>, _>>()?
-        }
-    };
-    let targets = targets
-        .into_iter()
-        .map(normal_target)
-        .collect::<Result<Vec<_>, _>>()?;
-    for (at, first) in targets.iter().enumerate() {
-        for second in targets.iter().skip(at + 1) {
-            if first.starts_with(second) || second.starts_with(first) {
-                return Err(Error::Overlap {
-                    first: first.clone(),
-                    second: second.clone(),
-                });
-            }
-        }
-    }
-    Ok(targets)
-}
-
-/// The target with its parent resolved as far as it exists, so that a link on the way does not split staging and
-/// target; the last name stays as it is.
-fn normal_target(target: PathBuf) -> Result<PathBuf, Error> {
-    let refuse = |reason: &str| Error::Target {
-        target: target.clone(),
-        reason: reason.to_owned(),
-    };
-    if !target.is_absolute() {
-        return Err(refuse("give an absolute path"));
-    }
-    if target
-        .components()
-        .any(|part| part == std::path::Component::ParentDir)
-    {
-        return Err(refuse("it has a `..` in it; give the path without"));
-    }
-    let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
-        return Err(refuse("it is the root of the file system"));
-    };
-    let ancestor = existing_ancestor(parent);
-    let rest = parent.strip_prefix(&ancestor).unwrap_or(Path::new(""));
-    let resolved = ancestor
-        .canonicalize()
-        .map_err(Error::local("resolve", &ancestor))?;
-    if !resolved.is_dir() {
-        return Err(refuse(&format!("{} is no directory", ancestor.display())));
-    }
-    let parent = if rest.as_os_str().is_empty() {
-        resolved
-    } else {
-        resolved.join(rest)
-    };
-    Ok(parent.join(name))
-}
-
-pub(super) fn existing_ancestor(path: &Path) -> PathBuf {
-    path.ancestors()
-        .find(|ancestor| ancestor.exists())
-        .unwrap_or(Path::new("/"))
-        .to_owned()
-}
-
-/// Device and free bytes of the file system that holds `directory`.
-fn space(directory: &Path) -> Result<(u64, u64), Error> {
-    let stat = rustix::fs::statvfs(directory)
-        .map_err(|errno| Error::local("ask for the space of", directory)(errno.into()))?;
-    let device = fs::metadata(directory)
-        .map_err(Error::local("read", directory))?
-        .dev();
-    Ok((device, stat.f_bavail.saturating_mul(stat.f_frsize)))
 }
 
 /// What of one source is selected.
@@ -340,85 +291,6 @@ impl Extent {
                 self.top.push(entry.path.to_string());
             }
         }
-    }
-}
-
-fn placement(
-    record: &SourceRecord,
-    target: PathBuf,
-    id: &str,
-    extent: Extent,
-    matcher: &Matcher,
-    existing: Existing,
-) -> Result<Placement, Error> {
-    let method = method(&target, matcher, existing)?;
-    let staging = staging_path(&target, id, method);
-    let (_, space_available) = space(&existing_ancestor(&staging))?;
-    Ok(Placement {
-        method,
-        source: record.name.clone(),
-        files: extent.files,
-        bytes: extent.bytes,
-        space_needed: extent.bytes + extent.entries * FILE_OVERHEAD,
-        space_available,
-        top: extent.top,
-        top_count: extent.top_count,
-        target,
-        staging,
-    })
-}
-
-/// `<target>.restoring-<id>` beside the target; inside of it where the target is a mount point.
-fn staging_path(target: &Path, id: &str, method: Method) -> PathBuf {
-    if method == Method::Entries && is_mount_point(target) {
-        return target.join(format!(".restoring-{id}"));
-    }
-    let mut name = target.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".restoring-{id}"));
-    target.with_file_name(name)
-}
-
-fn method(target: &Path, matcher: &Matcher, existing: Existing) -> Result<Method, Error> {
-    let swap = |reason: &str| Error::Swap {
-        target: target.to_owned(),
-        reason: reason.to_owned(),
-    };
-    let Ok(found) = fs::symlink_metadata(target) else {
-        return Ok(Method::Rename);
-    };
-    if found.is_symlink() {
-        return Err(swap("it is a symbolic link; give the path that it points to"));
-    }
-    if !found.is_dir() {
-        return Err(swap("it is no directory"));
-    }
-    let empty = fs::read_dir(target)
-        .map_err(Error::local("list", target))?
-        .next()
-        .is_none();
-    let mounted = is_mount_point(target);
-    match existing {
-        _ if empty && !mounted => Ok(Method::Rename),
-        Existing::Refuse if empty => Ok(Method::Entries),
-        Existing::Refuse => Err(Error::TargetExists {
-            target: target.to_owned(),
-        }),
-        Existing::Exchange if mounted => Err(swap(
-            "it is a mount point, which can not be exchanged; restore entry by entry, with the application stopped",
-        )),
-        Existing::Exchange if !matcher.is_everything() => Err(swap(
-            "only a part of the source is selected, and exchanging the whole directory would lose the rest; restore entry by entry",
-        )),
-        Existing::Exchange => Ok(Method::Exchange),
-        Existing::Entries => Ok(Method::Entries),
-    }
-}
-
-fn is_mount_point(path: &Path) -> bool {
-    let device = |path: &Path| fs::metadata(path).ok().map(|metadata| metadata.dev());
-    match (device(path), path.parent().and_then(device)) {
-        (Some(own), Some(parent)) => own != parent,
-        _ => false,
     }
 }
 

@@ -24,6 +24,10 @@ pub struct Report {
     pub files_kept: u64,
     /// Their bytes.
     pub bytes_kept: u64,
+    /// Files that a run that was interrupted had completed.
+    pub files_resumed: u64,
+    /// Bytes that it had written and that were right, those of files that it had not completed too.
+    pub bytes_resumed: u64,
     /// Bytes fetched from the store.
     pub bytes_fetched: u64,
     /// Metadata that could not be put back; the first [`MAX_EXAMPLES`].

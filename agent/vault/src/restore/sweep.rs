@@ -1,15 +1,17 @@
 //! What restores that died have left behind.
 
-use std::ffi::OsStr;
-use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::commit::roll_back;
-use super::journal::{Journal, SUFFIX, State};
+use super::journal::{Found, Journal, State};
+use super::resume::{is_partial, journals};
+
+/// How long a half filled staging directory is kept for a run that goes on from it.
+const KEEP: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// One restore that was swept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,41 +25,39 @@ pub struct Swept {
 }
 
 /// Brings every restore in `directory` whose process is dead back to where it began, or to its end where the swap
-/// was done: by its journal, and only if nobody holds that. Call at the start, for each directory that restores may
-/// have been pointed into. Blocking.
+/// was done: by its journal, and only if nobody holds that. What is half filled stays for a week, so that the same
+/// restore can go on from it. Call at the start, for each directory that restores may have been pointed into.
+/// Blocking.
 ///
 /// # Errors
 ///
 /// [`Error::Local`] with what could not be swept.
-pub fn sweep(directory: &Path) -> Result<Vec<Swept>, Error> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::local("list", directory)(error)),
-    };
+pub fn sweep(directory: &Path, now: Timestamp) -> Result<Vec<Swept>, Error> {
     let mut swept = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(Error::local("list", directory))?;
-        if is_journal(&entry.file_name()) {
-            let path = entry.path();
-            swept.extend(sweep_one(&path).map_err(Error::local("sweep what a restore left at", &path))?);
-        }
+    for path in journals(directory).map_err(Error::local("list", directory))? {
+        let sweep = || {
+            if can_be_gone_on_from(&path, now)? {
+                Ok(None)
+            } else {
+                sweep_one(&path)
+            }
+        };
+        swept.extend(sweep().map_err(Error::local("sweep what a restore left at", &path))?);
     }
     Ok(swept)
 }
 
-fn is_journal(name: &OsStr) -> bool {
-    let Some(name) = name.as_bytes().strip_suffix(SUFFIX.as_bytes()) else {
-        return false;
+fn can_be_gone_on_from(journal: &Path, now: Timestamp) -> std::io::Result<bool> {
+    let Some(Found::Dead(Some(line))) = Journal::look(journal)? else {
+        return Ok(false);
     };
-    let Some(at) = name.len().checked_sub(32) else {
-        return false;
-    };
-    let (front, id) = name.split_at(at);
-    front.ends_with(b".restoring-") && id.iter().all(u8::is_ascii_hexdigit)
+    let written = std::fs::metadata(journal)?.modified()?;
+    let written = Timestamp::try_from(written).map_err(std::io::Error::other)?;
+    Ok(is_partial(&line) && now.duration_since(written) < KEEP)
 }
 
-fn sweep_one(path: &Path) -> std::io::Result<Option<Swept>> {
+/// Undoes or finishes one restore, if its process is dead.
+pub(super) fn sweep_one(path: &Path) -> std::io::Result<Option<Swept>> {
     let Some((journal, line)) = Journal::take_over(path)? else {
         return Ok(None);
     };

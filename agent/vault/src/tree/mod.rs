@@ -67,11 +67,7 @@ impl fmt::Debug for ContentHash {
 ///
 /// Keyed, since file hashes leave the repository in reports: without the key nobody can tell known content by them.
 pub fn content_hasher(repository: &Repository) -> blake3::Hasher {
-    blake3::Hasher::new_keyed(
-        repository
-            .chunk_id(b"drctl 2026 key of whole-file content hashes")
-            .as_bytes(),
-    )
+    repository.content_hasher()
 }
 
 /// A directory, file or link of a source.

@@ -161,3 +161,14 @@ async fn a_reader_written_from_the_document_reads_everything() {
     let facts = reader.small(&bench.object(&bench.names("facts/").await[0]).await, 4, &subject);
     assert!(facts.ends_with(b"\nmeasured"));
 }
+
+#[tokio::test]
+async fn the_hash_of_a_whole_file_is_as_the_document_says() {
+    let bench = Bench::new();
+    let repository = bench.init().await;
+    let key = Reader::open(&bench)
+        .await
+        .derive("drctl vault 1 content hash", &[]);
+    let hash = repository.content_hasher().update(b"whole file").finalize();
+    assert_eq!(hash, blake3::keyed_hash(&key, b"whole file"));
+}

@@ -23,14 +23,14 @@ use crate::storage::{PutMode, Storage};
 
 /// A clock that tests set.
 #[derive(Debug)]
-pub(super) struct TestClock(Mutex<Timestamp>);
+pub(crate) struct TestClock(Mutex<Timestamp>);
 
 impl TestClock {
-    fn at(time: &str) -> Arc<Self> {
+    pub(crate) fn at(time: &str) -> Arc<Self> {
         Arc::new(Self(Mutex::new(time.parse().unwrap())))
     }
 
-    fn advance(&self, by: SignedDuration) {
+    pub(crate) fn advance(&self, by: SignedDuration) {
         *self.0.lock().unwrap() += by;
     }
 }
@@ -42,15 +42,15 @@ impl Clock for TestClock {
 }
 
 /// A store, a key and a clock; caches come and go.
-pub(super) struct Bench {
-    pub(super) storage: Arc<MemoryStorage>,
-    pub(super) identity: Identity,
-    pub(super) clock: Arc<TestClock>,
-    pub(super) cache: tempfile::TempDir,
+pub(crate) struct Bench {
+    pub(crate) storage: Arc<MemoryStorage>,
+    pub(crate) identity: Identity,
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) cache: tempfile::TempDir,
 }
 
 impl Bench {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let clock = TestClock::at("2026-11-23T15:33:54Z");
         Self {
             storage: Arc::new(MemoryStorage::with_clock(clock.clone())),
@@ -60,22 +60,22 @@ impl Bench {
         }
     }
 
-    pub(super) fn store(&self) -> SharedStorage {
+    pub(crate) fn store(&self) -> SharedStorage {
         self.storage.clone()
     }
 
-    pub(super) fn options(&self) -> OpenOptions {
+    pub(crate) fn options(&self) -> OpenOptions {
         OpenOptions {
             clock: self.clock.clone(),
             ..OpenOptions::new(self.cache.path())
         }
     }
 
-    pub(super) fn unlock(&self) -> Unlock {
+    pub(crate) fn unlock(&self) -> Unlock {
         Unlock::Identities(vec![self.identity.clone()])
     }
 
-    pub(super) async fn init(&self) -> Repository {
+    pub(crate) async fn init(&self) -> Repository {
         let init = InitOptions {
             recipients: vec![self.identity.recipient()],
             ..InitOptions::default()
@@ -85,12 +85,12 @@ impl Bench {
             .unwrap()
     }
 
-    pub(super) async fn try_open(&self) -> Result<Repository> {
+    pub(crate) async fn try_open(&self) -> Result<Repository> {
         Repository::open(self.store(), &self.unlock(), self.options()).await
     }
 
     /// Opens with an empty cache, so that all comes from the store, and fetches the index.
-    pub(super) async fn open_afresh(&self) -> (Repository, tempfile::TempDir) {
+    pub(crate) async fn open_afresh(&self) -> (Repository, tempfile::TempDir) {
         let cache = tempfile::tempdir().unwrap();
         let options = OpenOptions {
             clock: self.clock.clone(),
@@ -103,7 +103,7 @@ impl Bench {
         (repository, cache)
     }
 
-    pub(super) async fn names(&self, prefix: &str) -> Vec<Key> {
+    pub(crate) async fn names(&self, prefix: &str) -> Vec<Key> {
         self.storage
             .list(prefix)
             .map_ok(|meta| meta.key)
@@ -112,11 +112,11 @@ impl Bench {
             .unwrap()
     }
 
-    pub(super) async fn object(&self, key: &Key) -> Vec<u8> {
+    pub(crate) async fn object(&self, key: &Key) -> Vec<u8> {
         self.storage.get(key, None).await.unwrap().to_vec()
     }
 
-    pub(super) async fn overwrite(&self, key: &Key, bytes: Vec<u8>) {
+    pub(crate) async fn overwrite(&self, key: &Key, bytes: Vec<u8>) {
         self.storage
             .put(key, bytes.into(), PutMode::Overwrite)
             .await
@@ -125,7 +125,7 @@ impl Bench {
 }
 
 /// Bytes that do not compress and differ by seed.
-pub(super) fn noise(seed: u64, len: usize) -> Bytes {
+pub(crate) fn noise(seed: u64, len: usize) -> Bytes {
     let mut bytes = vec![0; len];
     blake3::Hasher::new()
         .update(&seed.to_le_bytes())
@@ -135,7 +135,7 @@ pub(super) fn noise(seed: u64, len: usize) -> Bytes {
 }
 
 /// Stores chunks and commits a snapshot that names them as its tree.
-pub(super) async fn snapshot(repository: &Repository, chunks: Vec<Bytes>) -> (SnapshotId, Vec<ChunkId>) {
+pub(crate) async fn snapshot(repository: &Repository, chunks: Vec<Bytes>) -> (SnapshotId, Vec<ChunkId>) {
     let writer = repository.writer(WriterOptions::default());
     let ids: Vec<ChunkId> = writer
         .add_many(chunks)

@@ -1,0 +1,133 @@
+//! What is said of a committed snapshot.
+
+use dr_auditlog::carry;
+use dr_vault::{SnapshotId, backup};
+use serde::Serialize;
+
+use super::FactsOutcome;
+use crate::cut::Held;
+use crate::stamp::{LanceStamp, LogStamp, Stamp};
+
+/// A committed snapshot.
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    /// Its id.
+    pub id: SnapshotId,
+    /// The moment of the cut.
+    pub cut: jiff::Timestamp,
+    /// Whether all sources stood still together at that moment.
+    pub exact: bool,
+    /// Length of the window in which sources were captured, in seconds.
+    pub window_seconds: f64,
+    /// Why it is suspect, if it is.
+    pub suspect: Option<String>,
+    /// What was read and stored.
+    pub stats: backup::Stats,
+    /// Its sources with what must be said of them.
+    pub sources: Vec<SourceOutcome>,
+    /// What came of measuring facts.
+    pub facts: FactsOutcome,
+    /// How long it took until the commit, in seconds.
+    pub seconds: f64,
+}
+
+/// One source of a committed snapshot.
+#[derive(Debug, Serialize)]
+pub struct SourceOutcome {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: &'static str,
+    /// `3 tables, 15204 rows` or `12000 records`.
+    pub figure: String,
+    /// How its files were held: `descriptor 214`.
+    pub pins: String,
+    /// What the source lacked: an alarm, for the live data is damaged.
+    pub damage: Vec<String>,
+    /// What is not in the snapshot, and other things to know.
+    pub notes: Vec<String>,
+}
+
+pub(super) fn describe(held: &Held, stamp: &Stamp, lost: &[String]) -> SourceOutcome {
+    let mut outcome = SourceOutcome {
+        name: held.source.name.clone(),
+        kind: held.source.kind.as_str(),
+        figure: String::new(),
+        pins: String::new(),
+        damage: Vec::new(),
+        notes: Vec::new(),
+    };
+    match stamp {
+        Stamp::Lancedb(lance) => {
+            outcome.figure = format!("{} tables, {} rows", lance.tables.len(), lance.rows());
+            outcome.pins = pins(lance);
+            outcome.damage = lance.damage.iter().map(ToString::to_string).collect();
+            outcome.notes = notes(lance);
+        }
+        Stamp::AuditLog(log) => {
+            let facts = &log.facts;
+            outcome.figure = format!("{} segments, {} records", facts.segments.len(), facts.records);
+            outcome.pins = listed(log.pins().into_iter());
+            outcome.damage = facts.findings.kept().iter().map(ToString::to_string).collect();
+            outcome.damage.extend_from_slice(lost);
+            outcome.notes = vec![format!("the log {}", facts.continuity.standing.name())];
+            outcome.notes.extend(log_notes(log));
+        }
+    }
+    outcome
+}
+
+fn pins(lance: &LanceStamp) -> String {
+    let held = lance.pins.file_systems.iter().flat_map(|pins| &pins.held);
+    listed(held.map(|(method, figure)| (method.to_string(), figure.files)))
+}
+
+fn listed(pins: impl Iterator<Item = (String, u64)>) -> String {
+    pins.map(|(method, files)| format!("{method} {files}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Segments that the host has no longer, and what no snapshot ever saw.
+pub(crate) fn log_notes(log: &LogStamp) -> Vec<String> {
+    let carried = log.carried.iter().map(|carried| {
+        format!(
+            "carried over: {} ({} records), gone from the host since {:.0}, here as {}",
+            carried.segment.name, carried.segment.records, carried.since, carried.name
+        )
+    });
+    let gaps = carry::gaps(&log.carried, &log.facts);
+    let gaps = gaps.iter().map(|(before, after)| {
+        format!(
+            "records between {before} and {after} were rotated away before any snapshot saw them: take snapshots more \
+             often than the log rotates"
+        )
+    });
+    carried.chain(gaps).collect()
+}
+
+/// What is not in the snapshot, by name, and what was taken otherwise than usual.
+pub(crate) fn notes(lance: &LanceStamp) -> Vec<String> {
+    let excluded = lance.excluded.iter().map(|excluded| {
+        let files = if excluded.files > 1 {
+            format!(" ({} files)", excluded.files)
+        } else {
+            String::new()
+        };
+        format!("not included: {}{files}: {}", excluded.path, excluded.reason)
+    });
+    let external = lance.external_bases.iter().map(|base| {
+        format!(
+            "not included: {} files of {} that lie outside the database, below {}",
+            base.files, base.table, base.path
+        )
+    });
+    let opaque = lance.tables.iter().filter_map(|table| {
+        Some(format!(
+            "{} was taken whole: {}",
+            table.path,
+            table.opaque.as_ref()?
+        ))
+    });
+    excluded.chain(external).chain(opaque).collect()
+}

@@ -1,0 +1,91 @@
+//! What each source was at the cut, beside what it was at the one before.
+
+use dr_auditlog::LogState;
+use tokio_util::sync::CancellationToken;
+
+use super::previous::Previous;
+use super::{Error, carry};
+use crate::config::ResolvedSource;
+use crate::cut::{self, Content, Cut, Held};
+use crate::stamp::{LanceStamp, LogStamp, Stamp};
+
+/// Stamps every source; logs are read and verified for it.
+pub(super) async fn stamp(
+    cut: Cut,
+    previous: &Previous,
+    cancel: &CancellationToken,
+) -> Result<(Cut, Vec<Stamp>), Error> {
+    let before: Vec<Option<LogState>> = cut
+        .sources
+        .iter()
+        .map(|held| match previous.stamp(&held.source.name) {
+            Some(Stamp::AuditLog(log)) => Some(log.state()),
+            _ => None,
+        })
+        .collect();
+    let cancel = cancel.clone();
+    let stamped = tokio::task::spawn_blocking(move || {
+        let stamps: Result<Vec<Stamp>, Error> = cut
+            .sources
+            .iter()
+            .zip(&before)
+            .map(|(held, before)| match &held.content {
+                Content::Database(collected) => Ok(Stamp::Lancedb(Box::new(LanceStamp {
+                    canonical_root: collected.canonical_path().to_string_lossy().into_owned(),
+                    tables: collected.tables.clone(),
+                    pins: collected.pin.clone(),
+                    excluded: collected.excluded.clone(),
+                    damage: collected.damage.clone(),
+                    external_bases: collected.external_bases.clone(),
+                }))),
+                Content::Log(captured) => log_stamp(&held.source, captured, before.as_ref(), cut.at, &cancel),
+            })
+            .collect();
+        stamps.map(|stamps| (cut, stamps))
+    });
+    stamped.await?
+}
+
+fn log_stamp(
+    source: &ResolvedSource,
+    captured: &dr_auditlog::Captured,
+    before: Option<&LogState>,
+    at: jiff::Timestamp,
+    cancel: &CancellationToken,
+) -> Result<Stamp, Error> {
+    let options = source.verify_options();
+    let facts = captured
+        .verify(&options, before, cancel)
+        .map_err(|error| Error::Log {
+            name: source.name.clone(),
+            source: error,
+        })?;
+    let active = source
+        .path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    Ok(Stamp::AuditLog(Box::new(LogStamp {
+        active,
+        carried: carry::plan(source, before, &facts, at),
+        facts,
+        chain: options.chain,
+        format: options.format,
+        time_field: options.time_field,
+        held: captured.held,
+    })))
+}
+
+pub(super) fn suspects(cut: &Cut, stamps: &[Stamp], previous: &Previous) -> Vec<Option<String>> {
+    let judge =
+        |(held, stamp): (&Held, &Stamp)| cut::suspect(previous.stamp(&held.source.name).as_ref(), stamp);
+    cut.sources.iter().zip(stamps).map(judge).collect()
+}
+
+pub(super) fn first_suspect(cut: &Cut, suspects: &[Option<String>]) -> Option<String> {
+    let named = cut.sources.iter().zip(suspects);
+    let reasons: Vec<String> = named
+        .filter_map(|(held, why)| Some(format!("{}: {}", held.source.name, why.as_ref()?)))
+        .collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
+}

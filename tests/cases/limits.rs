@@ -1,0 +1,106 @@
+//! The host's own work comes first: priority, cores, and a hook that says when it is too busy.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use dr_tests::fixtures::{self, Unpacked};
+use dr_tests::host::Host;
+
+const NOT_BUILT: &str = "dr-agent is not built";
+
+/// A host whose busy hook is this script.
+fn with_hook(script: &str) -> Option<(Host, Unpacked)> {
+    let host = Host::new()?;
+    let unpacked = fixtures::small().last()?.unpack();
+    let path = host.path().join("hook.sh");
+    std::fs::write(&path, format!("#!/bin/sh\ncd {:?}\n{script}\n", host.path())).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let hook = format!(
+        "\n[limits]\ncpu = 1.0\nbusy_hook = \"p99\"\n[hook]\np99 = {{ command = [{:?}], timeout = \"20s\" }}\n",
+        path.display().to_string()
+    );
+    let host = host
+        .with_database("memory", &unpacked.database())
+        .with_lines(&hook);
+    host.set_up();
+    Some((host, unpacked))
+}
+
+/// What the hook wrote down: it inherits what the agent's own threads have.
+fn noted(host: &Host) -> Vec<String> {
+    let path: PathBuf = host.path().join("noted");
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let _absent = std::fs::remove_file(path);
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn work_yields_to_the_host_unless_told_otherwise() {
+    let case = "work_yields_to_the_host_unless_told_otherwise";
+    let Some((host, _unpacked)) = with_hook("(nice; ionice; nproc) > noted") else {
+        return dr_tests::skip(case, NOT_BUILT);
+    };
+    let _snapshot = host.run(&["snapshot", "--no-facts"]).expect_code(0);
+    assert_eq!(noted(&host), ["10", "idle", "1"]);
+    let _snapshot = host
+        .run(&["snapshot", "--no-facts", "--full-speed"])
+        .expect_code(0);
+    let cores = std::thread::available_parallelism().unwrap().to_string();
+    let mine = std::process::Command::new("sh")
+        .args(["-c", "nice; ionice"])
+        .output()
+        .unwrap();
+    let mut expected: Vec<String> = String::from_utf8_lossy(&mine.stdout)
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    expected.push(cores);
+    assert_eq!(noted(&host), expected);
+    let doctor = host.run(&["doctor"]).expect_code(0);
+    doctor.expect_said(&["nice 10, I/O class idle, 1 core", "busy hook", "can spare"]);
+}
+
+#[test]
+fn a_busy_host_is_left_in_peace() {
+    let case = "a_busy_host_is_left_in_peace";
+    let Some((host, _unpacked)) = with_hook("test ! -e busy || { echo p99 is 80 ms >&2; exit 1; }") else {
+        return dr_tests::skip(case, NOT_BUILT);
+    };
+    let snapshot = host.snapshot();
+    std::fs::write(host.path().join("busy"), "").unwrap();
+    for arguments in [
+        &["snapshot"][..],
+        &["drill"],
+        &["repository", "check"],
+        &["check", "dr-integrity"],
+    ] {
+        let refused = host.run(arguments).expect_code(2);
+        refused.expect_said(&["busy", "p99", "80 ms"]);
+    }
+    let refused = host.run(&["snapshot", "--output", "json"]).expect_code(2);
+    assert!(refused.stderr.contains("\"host_busy\""), "{refused:?}");
+    let listed = host
+        .run(&["snapshots", "list", "--output", "json"])
+        .expect_code(0)
+        .json();
+    assert_eq!(
+        listed.as_array().map(Vec::len),
+        Some(1),
+        "{listed:#}"
+    );
+    // A restore is what a busy host may be waiting for.
+    let _restored = host.restore(snapshot["id"].as_str().unwrap(), "memory");
+    let doctor = host.run(&["doctor"]).expect_code(0);
+    doctor.expect_said(&["the host is busy", "80 ms"]);
+}
+
+/// A single bad answer is asked about again.
+#[test]
+fn one_bad_answer_is_forgiven() {
+    let case = "one_bad_answer_is_forgiven";
+    let Some((host, _unpacked)) = with_hook("echo >> noted; test $(wc -l < noted) -gt 1") else {
+        return dr_tests::skip(case, NOT_BUILT);
+    };
+    let _snapshot = host.run(&["snapshot", "--no-facts"]).expect_code(0);
+    assert_eq!(noted(&host).len(), 2);
+}
