@@ -1,3 +1,7 @@
 //! `dr-coordinator`: see the library for what it does.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dr_coordinator::cli::main()
+}

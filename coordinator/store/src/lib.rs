@@ -50,3 +50,6 @@ pub use epochs::Epoch;
 pub use error::{Error, Result};
 pub use retention::Pruned;
 pub use store::{Change, Store};
+
+#[cfg(test)]
+mod tests;

@@ -160,14 +160,16 @@ impl Plans<'_> {
         if before.enabled == enabled {
             return Ok(before);
         }
-        sqlx::query("UPDATE plans SET enabled = ?2, since = CASE WHEN ?2 THEN ?3 ELSE since END,
-                 cursor = CASE WHEN ?2 THEN max(cursor, ?3) ELSE cursor END WHERE name = ?1")
-            .bind(name)
-            .bind(enabled)
-            .bind(micros(now))
-            .execute(&mut *tx)
-            .await
-            .during("enable a plan")?;
+        sqlx::query(
+            "UPDATE plans SET enabled = ?2, since = CASE WHEN ?2 THEN ?3 ELSE since END,
+                 cursor = CASE WHEN ?2 THEN max(cursor, ?3) ELSE cursor END WHERE name = ?1",
+        )
+        .bind(name)
+        .bind(enabled)
+        .bind(micros(now))
+        .execute(&mut *tx)
+        .await
+        .during("enable a plan")?;
         let action = if enabled { "plan.enable" } else { "plan.disable" };
         audit::append(&mut tx, now, by, action, name, &json!({})).await?;
         let after = read(&mut tx, name).await?.ok_or_else(|| unknown(name))?;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 
-use crate::column::{get, maybe_time, micros, time};
+use crate::column::{get, maybe_time, micros, time, to_json};
 use crate::error::{During as _, Result};
 use crate::store::Store;
 
@@ -16,9 +16,9 @@ pub struct Reconcilers<'a>(pub(crate) &'a Store);
 pub struct ReconcilerRecord {
     /// Its name.
     pub name: String,
-    /// When it first ran on this store.
+    /// Since when it runs: the start of this incarnation.
     pub first_seen: Timestamp,
-    /// When a pass last succeeded.
+    /// When a pass last succeeded; `None`: not yet in this incarnation.
     pub last_success: Option<Timestamp>,
     /// When a pass last failed.
     pub last_failure: Option<Timestamp>,
@@ -29,10 +29,16 @@ pub struct ReconcilerRecord {
 }
 
 impl Reconcilers<'_> {
-    /// That reconcilers of these names run from now on: one that never succeeds is then missed as well.
+    /// That reconcilers of these names run from now on, and no others: one that never succeeds is missed then, and one
+    /// that is switched off is not.
     pub async fn register(&self, names: &[&str]) -> Result<()> {
         let now = micros(self.0.now());
         let mut tx = self.0.begin().await?;
+        sqlx::query("DELETE FROM reconcilers WHERE name NOT IN (SELECT value FROM json_each(?))")
+            .bind(to_json(names, "names of reconcilers")?)
+            .execute(&mut *tx)
+            .await
+            .during("forget reconcilers that are switched off")?;
         for name in names {
             sqlx::query(
                 "INSERT INTO reconcilers (name, first_seen) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING",
