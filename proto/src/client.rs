@@ -90,28 +90,28 @@ impl Client {
     /// Hosts, what they protect, and whether they may work.
     pub fn fleet(&self) -> FleetClient<Channel> {
         FleetClient::new(self.channel())
-            .max_decoding_message_size(limits::MESSAGE)
+            .max_decoding_message_size(limits::ANSWER)
             .max_encoding_message_size(limits::MESSAGE)
     }
 
     /// Plans.
     pub fn plans(&self) -> PlansClient<Channel> {
         PlansClient::new(self.channel())
-            .max_decoding_message_size(limits::MESSAGE)
+            .max_decoding_message_size(limits::ANSWER)
             .max_encoding_message_size(limits::MESSAGE)
     }
 
     /// Runs and their reports.
     pub fn runs(&self) -> RunsClient<Channel> {
         RunsClient::new(self.channel())
-            .max_decoding_message_size(limits::MESSAGE)
+            .max_decoding_message_size(limits::ANSWER)
             .max_encoding_message_size(limits::MESSAGE)
     }
 
     /// The coordinator's audit log.
     pub fn audit(&self) -> AuditClient<Channel> {
         AuditClient::new(self.channel())
-            .max_decoding_message_size(limits::MESSAGE)
+            .max_decoding_message_size(limits::ANSWER)
             .max_encoding_message_size(limits::MESSAGE)
     }
 

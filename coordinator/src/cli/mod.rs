@@ -104,7 +104,7 @@ enum Command {
 impl Command {
     async fn execute(self, global: &Global, ui: &Ui) -> Outcome {
         match self {
-            Self::Run => run::run(global.load()?).await,
+            Self::Run => run::run(ui, global.load()?).await,
             Self::Backup(arguments) => backup::run(global, ui, &arguments).await,
             Self::Recover(arguments) => recover::run(global, ui, &arguments).await,
             Self::Pki(arguments) => pki::run(ui, arguments).await,

@@ -1,10 +1,13 @@
 //! `dr-coordinator run`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use dr_proto::model::exit::Code;
 use dr_store::SystemClock;
+use dr_terminal::Ui;
 use sd_notify::NotifyState;
+use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -12,11 +15,24 @@ use crate::config::Config;
 use crate::error::{Doing, Outcome};
 use crate::serve::Coordinator;
 
-pub(super) async fn run(config: Config) -> Outcome {
+/// What is said on stdout once it serves: where, for whoever gave it port 0.
+#[derive(Serialize)]
+struct Up {
+    address: SocketAddr,
+    metrics: Option<SocketAddr>,
+    epoch: u64,
+}
+
+pub(super) async fn run(ui: &Ui, config: Config) -> Outcome {
     let stop = CancellationToken::new();
     listen_for_signals(&stop).doing(|| "listen for signals".to_owned())?;
     let coordinator = Coordinator::open(config, Arc::new(SystemClock)).await?;
-    tracing::info!(address = %coordinator.address(), epoch = coordinator.epoch(), "the coordinator serves");
+    let up = Up {
+        address: coordinator.address(),
+        metrics: coordinator.metrics_address(),
+        epoch: coordinator.epoch(),
+    };
+    ui.data(&serde_json::to_string(&up)?)?;
     tell_systemd(&[NotifyState::Ready]);
     let ended = coordinator.run(stop).await;
     tell_systemd(&[NotifyState::Stopping]);

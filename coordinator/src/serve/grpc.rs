@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dr_proto::tls;
 use dr_proto::v1;
-use dr_proto::wire::limits::MESSAGE;
+use dr_proto::wire::limits::{ANSWER, MESSAGE};
 use dr_telemetry::propagation;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -24,8 +24,6 @@ use crate::handle::{Audit, Enrolment, Plans, Runs, Suspensions, Tokens};
 use crate::reconcile::Nudge;
 use crate::service::{AuditLog, Door, FleetService, Gateway, PlansService, RunsService};
 
-/// Bytes of one answer: a list of a large fleet.
-const ANSWER: usize = 64 << 20;
 /// How long a call may take until it is answered. Streams are answered at once.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Calls at a time on one connection.

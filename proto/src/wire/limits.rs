@@ -3,6 +3,9 @@
 /// Bytes of one message. Whoever serves or calls sets it: a result with the largest document must fit.
 pub const MESSAGE: usize = 6 << 20;
 
+/// Bytes of one answer to an operator: a list over a large fleet.
+pub const ANSWER: usize = 64 << 20;
+
 /// Bytes of one text.
 pub const TEXT: usize = 64 << 10;
 

@@ -122,7 +122,14 @@ impl Runs {
 
     /// A run by its id or the start of it, its tasks, and the steps that these took.
     pub async fn get(&self, id: &str) -> Result<(RunRecord, Vec<TaskView>, Vec<EventRecord>), Error> {
-        let run = self.store.runs().find(id).await?;
+        let task = match id.parse::<TaskId>() {
+            Ok(task) => self.store.tasks().get(task).await?,
+            Err(_) => None,
+        };
+        let run = match task {
+            Some(task) => self.store.runs().find(&task.run.to_string()).await?,
+            None => self.store.runs().find(id).await?,
+        };
         let tasks = self.store.tasks().of_run(run.id).await?;
         let events = self.store.events().of_run(run.id).await?;
         let tasks = tasks.into_iter().map(|record| view(&self.live, record)).collect();
