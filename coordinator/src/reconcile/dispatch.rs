@@ -103,7 +103,11 @@ fn in_order<'a>(situation: &Situation<'a>) -> Vec<&'a TaskRecord> {
 
 /// Why a task has to wait. The words do not change while the reason does not, so that nothing is written twice.
 fn hold(task: &TaskRecord, situation: &Situation<'_>, load: &Load<'_>) -> Option<String> {
-    let Some(run) = situation.runs.get(&task.run).filter(|run| run.state == RunState::Running) else {
+    let Some(run) = situation
+        .runs
+        .get(&task.run)
+        .filter(|run| run.state == RunState::Running)
+    else {
         return Some("waits for its run to begin".to_owned());
     };
     if task.not_before > situation.now {
@@ -197,7 +201,10 @@ impl<'a> Load<'a> {
             return Some(format!("waits: {} tasks may be at work at a time", caps.tasks));
         }
         if self.by_agent.get(&task.agent).copied().unwrap_or(0) >= caps.per_host {
-            return Some(format!("waits: {} may be at work on {} at a time", caps.per_host, task.agent));
+            return Some(format!(
+                "waits: {} may be at work on {} at a time",
+                caps.per_host, task.agent
+            ));
         }
         caps.per_label.iter().find_map(|(key, most)| {
             let value = facts.labels.get(key)?;
@@ -208,5 +215,4 @@ impl<'a> Load<'a> {
 }
 
 #[cfg(test)]
-#[path = "dispatch/tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -48,7 +48,12 @@ pub struct Dispatched {
 
 impl fmt::Display for Dispatched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} handed out, {} waiting", self.sent + self.unsent, self.waiting)?;
+        write!(
+            f,
+            "{} handed out, {} waiting",
+            self.sent + self.unsent,
+            self.waiting
+        )?;
         if self.stopped > 0 {
             write!(f, ", {} runs stopped", self.stopped)?;
         }

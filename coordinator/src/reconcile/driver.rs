@@ -80,6 +80,7 @@ pub struct Driver<R> {
     reconciler: R,
     store: Store,
     every: Duration,
+    longest: Duration,
     nudge: Nudge,
 }
 
@@ -90,6 +91,7 @@ impl<R: Reconciler> Driver<R> {
             reconciler,
             store,
             every,
+            longest: LONGEST_PASS,
             nudge: Nudge::default(),
         }
     }
@@ -124,8 +126,8 @@ impl<R: Reconciler> Driver<R> {
     pub async fn pass(&self) {
         let name = self.reconciler.name();
         let span = tracing::debug_span!("reconcile", reconciler = name);
-        let done = tokio::time::timeout(LONGEST_PASS, self.reconciler.pass().instrument(span)).await;
-        let noted = match done.unwrap_or(Err(Error::Wedged(LONGEST_PASS))) {
+        let done = tokio::time::timeout(self.longest, self.reconciler.pass().instrument(span)).await;
+        let noted = match done.unwrap_or(Err(Error::Wedged(self.longest))) {
             Ok(status) => {
                 let status = status.to_string();
                 tracing::debug!(reconciler = name, status, "a pass is done");
@@ -133,13 +135,21 @@ impl<R: Reconciler> Driver<R> {
             }
             Err(error) => {
                 let error = in_one_line(&error);
-                tracing::warn!(reconciler = name, error, "a pass failed; the next one tries again");
+                tracing::warn!(
+                    reconciler = name,
+                    error,
+                    "a pass failed; the next one tries again"
+                );
                 self.store.reconcilers().failed(name, &error).await
             }
         };
         if let Err(error) = noted {
             // The watchdog misses the success that could not be written down.
-            tracing::error!(reconciler = name, error = in_one_line(&error), "the pass could not be noted");
+            tracing::error!(
+                reconciler = name,
+                error = in_one_line(&error),
+                "the pass could not be noted"
+            );
         }
     }
 }
@@ -155,3 +165,6 @@ pub(crate) fn in_one_line(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

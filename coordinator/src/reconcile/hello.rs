@@ -152,3 +152,6 @@ fn cancel(key: TaskKey, reason: &str) -> CoordinatorMessage {
         reason: reason.to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests;

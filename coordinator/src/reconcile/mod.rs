@@ -44,3 +44,8 @@ pub use fleet::FleetState;
 pub use gateway::{Gateway, Unreachable};
 pub use scheduler::start_plan;
 pub use service::{Options, Service};
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

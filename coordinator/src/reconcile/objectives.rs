@@ -115,11 +115,18 @@ pub async fn read(store: &Store, objectives: &[Objective]) -> Result<Vec<Readine
         .collect();
     let passes = standing(store.proofs().passed().await?, &store.proofs().newest().await?);
     let mut readiness = Vec::new();
-    for SourceRecord { host, source, first_seen } in store.inventories().sources(None).await? {
+    for SourceRecord {
+        host,
+        source,
+        first_seen,
+    } in store.inventories().sources(None).await?
+    {
         let Some(labels) = labels.get(&host).filter(|_| source.configured) else {
             continue;
         };
-        let objective = objectives.iter().find(|objective| objective.select.matches(&host, labels));
+        let objective = objectives
+            .iter()
+            .find(|objective| objective.select.matches(&host, labels));
         let key = (host, source.name);
         let known = Known {
             first_seen,
@@ -139,14 +146,19 @@ pub async fn read(store: &Store, objectives: &[Objective]) -> Result<Vec<Readine
 fn standing(passed: Vec<ProofRecord>, newest: &[ProofRecord]) -> BTreeMap<Key, Vec<ProofRecord>> {
     let mut disproved: BTreeMap<(&HostName, &str), Timestamp> = BTreeMap::new();
     for failed in newest.iter().filter(|drill| drill.verdict == Verdict::Failed) {
-        let at = disproved.entry((&failed.host, &failed.source)).or_insert(failed.at);
+        let at = disproved
+            .entry((&failed.host, &failed.source))
+            .or_insert(failed.at);
         *at = failed.at.max(*at);
     }
     let mut standing: BTreeMap<Key, Vec<ProofRecord>> = BTreeMap::new();
     for pass in passed {
         let failed = disproved.get(&(&pass.host, pass.source.as_str()));
         if failed.is_none_or(|failed| pass.at > *failed) {
-            standing.entry((pass.host.clone(), pass.source.clone())).or_default().push(pass);
+            standing
+                .entry((pass.host.clone(), pass.source.clone()))
+                .or_default()
+                .push(pass);
         }
     }
     standing
@@ -154,7 +166,9 @@ fn standing(passed: Vec<ProofRecord>, newest: &[ProofRecord]) -> BTreeMap<Key, V
 
 fn judge((host, source): Key, known: Known<'_>, objective: Option<&Objective>, now: Timestamp) -> Readiness {
     let age = |at: Timestamp| now.duration_since(at).unsigned_abs();
-    let wanted = objective.and_then(|objective| objective.proof).unwrap_or(ProofLevel::Bytes);
+    let wanted = objective
+        .and_then(|objective| objective.proof)
+        .unwrap_or(ProofLevel::Bytes);
     let oldest = objective.and_then(|objective| objective.proof_age);
     let young = |pass: &&ProofRecord| oldest.is_none_or(|oldest| age(pass.at) <= oldest);
     let rpo_now = known.cuts.map(|cuts| age(cuts.last));
@@ -162,8 +176,19 @@ fn judge((host, source): Key, known: Known<'_>, objective: Option<&Objective>, n
         host,
         source,
         last_snapshot: known.cuts.map(|cuts| cuts.last),
-        last_proof: known.passes.iter().filter(|pass| pass.proof >= wanted).map(|pass| pass.at).max(),
-        proof: known.passes.iter().filter(young).map(|pass| pass.proof).max().unwrap_or(ProofLevel::None),
+        last_proof: known
+            .passes
+            .iter()
+            .filter(|pass| pass.proof >= wanted)
+            .map(|pass| pass.at)
+            .max(),
+        proof: known
+            .passes
+            .iter()
+            .filter(young)
+            .map(|pass| pass.proof)
+            .max()
+            .unwrap_or(ProofLevel::None),
         rto: newest_restore(known.passes),
         rpo_worst: known.cuts.zip(rpo_now).map(|(cuts, now)| cuts.worst_gap.max(now)),
         rpo_now,
@@ -178,7 +203,9 @@ fn judge((host, source): Key, known: Known<'_>, objective: Option<&Objective>, n
 
 fn newest_restore(passes: &[ProofRecord]) -> Option<Duration> {
     let restores = passes.iter().filter(|pass| pass.time_to_usable.is_some());
-    restores.max_by_key(|pass| pass.at).and_then(|pass| pass.time_to_usable)
+    restores
+        .max_by_key(|pass| pass.at)
+        .and_then(|pass| pass.time_to_usable)
 }
 
 fn breaches(objective: &Objective, found: &Readiness, known_for: Duration, now: Timestamp) -> Vec<Breach> {
@@ -204,7 +231,9 @@ fn breaches(objective: &Objective, found: &Readiness, known_for: Duration, now: 
         breached.push(Breach::Proof);
     }
     if let Some(most) = objective.proof_age {
-        let age = found.last_proof.map_or(known_for, |at| now.duration_since(at).unsigned_abs());
+        let age = found
+            .last_proof
+            .map_or(known_for, |at| now.duration_since(at).unsigned_abs());
         if age > most {
             breached.push(Breach::ProofAge);
         }
@@ -213,5 +242,4 @@ fn breaches(objective: &Objective, found: &Readiness, known_for: Duration, now: 
 }
 
 #[cfg(test)]
-#[path = "objectives/tests.rs"]
 mod tests;

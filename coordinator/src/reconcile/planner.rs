@@ -222,9 +222,16 @@ fn judge(
         return excluded(reason.clone(), false);
     }
     let Some(runner) = plan.runner(start.slot, host, candidates(plan, fleet)) else {
-        return excluded(format!("no host that could do the work matches `{}`", runners(plan)), false);
+        return excluded(
+            format!("no host that could do the work matches `{}`", runners(plan)),
+            false,
+        );
     };
-    let share = if start.spread { plan.schedule.share(&plan.name, start.slot, host) } else { std::time::Duration::ZERO };
+    let share = if start.spread {
+        plan.schedule.share(&plan.name, start.slot, host)
+    } else {
+        std::time::Duration::ZERO
+    };
     let share = SignedDuration::try_from(share).unwrap_or(SignedDuration::ZERO);
     Judged::Taken(Box::new(PlannedHost {
         host: host.clone(),
@@ -248,7 +255,10 @@ fn absent(facts: &HostFacts, start_by: Timestamp) -> Option<String> {
     }
     let hold = facts.suspended.as_ref()?;
     let until = hold.until.filter(|until| *until >= start_by)?;
-    Some(format!("suspended until {until}, longer than its window: {}", hold.reason))
+    Some(format!(
+        "suspended until {until}, longer than its window: {}",
+        hold.reason
+    ))
 }
 
 /// When work must have begun: the end of the window.
@@ -312,18 +322,28 @@ fn warnings(plan: &Plan, fleet: &FleetState, planned: &Planned) -> Vec<String> {
         warnings.push(nobody(&planned.excluded));
     }
     if let Some(before) = &plan.schedule.after {
-        warnings.push(format!("begins when the run of `{before}` has ended; hosts on which that does not pass are left out"));
+        warnings.push(format!(
+            "begins when the run of `{before}` has ended; hosts on which that does not pass are left out"
+        ));
     }
     if let Action::Drill(drill) = &plan.action {
         let refusing: Vec<&str> = planned
             .hosts
             .iter()
-            .filter(|host| fleet.hosts.get(&host.on).is_some_and(|facts| !facts.allow.drills.contains(&drill.kind)))
+            .filter(|host| {
+                fleet
+                    .hosts
+                    .get(&host.on)
+                    .is_some_and(|facts| !facts.allow.drills.contains(&drill.kind))
+            })
             .map(|host| host.on.as_str())
             .collect();
         if !refusing.is_empty() {
             let hosts = listed(&refusing);
-            warnings.push(format!("{hosts} will refuse: `allow.drills` in agent.toml does not name `{}`", drill.kind));
+            warnings.push(format!(
+                "{hosts} will refuse: `allow.drills` in agent.toml does not name `{}`",
+                drill.kind
+            ));
         }
     }
     warnings
@@ -374,5 +394,4 @@ fn task(plan: &Plan, host: PlannedHost) -> NewTask {
 }
 
 #[cfg(test)]
-#[path = "planner/tests.rs"]
 mod tests;

@@ -55,7 +55,9 @@ impl fmt::Display for Reaped {
 
 impl fmt::Debug for Reaper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reaper").field("grace", &self.grace).finish_non_exhaustive()
+        f.debug_struct("Reaper")
+            .field("grace", &self.grace)
+            .finish_non_exhaustive()
     }
 }
 
@@ -76,7 +78,10 @@ impl Reaper {
             reaped.unstarted += usize::from(done != Requeued::Moved);
             return Ok(());
         }
-        let why = format!("no end within {} from when it was handed out", spoken(task.allowance));
+        let why = format!(
+            "no end within {} from when it was handed out",
+            spoken(task.allowance)
+        );
         match self.store.tasks().expire(task.key(), "deadline", &why).await? {
             Requeued::Moved => return Ok(()),
             Requeued::Again => reaped.again += 1,

@@ -65,7 +65,10 @@ impl Reconciler for Retention {
             let keep = SignedDuration::try_from(keep).unwrap_or(SignedDuration::MAX);
             now.saturating_sub(keep).unwrap_or(Timestamp::MIN)
         };
-        let pruned = self.store.prune(before(self.keep.runs), before(self.keep.audit)).await?;
+        let pruned = self
+            .store
+            .prune(before(self.keep.runs), before(self.keep.audit))
+            .await?;
         Ok(Forgotten(pruned))
     }
 }

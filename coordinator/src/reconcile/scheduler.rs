@@ -57,7 +57,13 @@ pub struct Scheduled {
 
 impl fmt::Display for Scheduled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} plans, {} runs made, {} slots waiting for another plan", self.plans, self.runs, self.waiting.len())?;
+        write!(
+            f,
+            "{} plans, {} runs made, {} slots waiting for another plan",
+            self.plans,
+            self.runs,
+            self.waiting.len()
+        )?;
         if self.given_up > 0 {
             write!(f, ", {} given up", self.given_up)?;
         }
@@ -104,7 +110,10 @@ impl Scheduler {
             return Ok(());
         };
         let Some(slot) = due.start else {
-            let why = format!("{} slots passed while no coordinator could start them; the plan says to skip them", due.skipped);
+            let why = format!(
+                "{} slots passed while no coordinator could start them; the plan says to skip them",
+                due.skipped
+            );
             return self.make(explained(plan, record, newest, &why), done).await;
         };
         let held = match &plan.schedule.after {
@@ -131,7 +140,10 @@ impl Scheduler {
             COORDINATOR,
         );
         if due.skipped > 0 && run.explanation.is_empty() {
-            run.explanation = format!("{} earlier slots passed while no coordinator could start them", due.skipped);
+            run.explanation = format!(
+                "{} earlier slots passed while no coordinator could start them",
+                due.skipped
+            );
         }
         self.make(run, done).await
     }
@@ -146,7 +158,10 @@ impl Scheduler {
         done: &mut Scheduled,
     ) -> Result<(), Error> {
         let now = self.store.clock().now();
-        let from = record.cursor.saturating_add(SignedDuration::from_micros(1)).unwrap_or(Timestamp::MAX);
+        let from = record
+            .cursor
+            .saturating_add(SignedDuration::from_micros(1))
+            .unwrap_or(Timestamp::MAX);
         let runs = self.store.runs().of_plan_between(before, from, now).await?;
         for earlier in runs.into_iter().take(SLOTS) {
             let Some(slot) = earlier.slot.as_ref().map(|slot| slot.at) else {
@@ -169,38 +184,66 @@ impl Scheduler {
 
     /// What the plan before says of a slot by the clock: its run that was due then, or before.
     async fn predecessor(&self, before: &str, slot: Timestamp) -> Result<Predecessor, Error> {
-        let Some(record) = self.store.plans().get(before).await?.filter(|record| record.enabled) else {
-            return Ok(Predecessor::Never(format!("`{before}`, which goes before, is not in force")));
+        let Some(record) = self
+            .store
+            .plans()
+            .get(before)
+            .await?
+            .filter(|record| record.enabled)
+        else {
+            return Ok(Predecessor::Never(format!(
+                "`{before}`, which goes before, is not in force"
+            )));
         };
         let earlier = parse(&record)?;
         // A slot of it that is not dealt with yet is its run to wait for; otherwise the newest run there is.
-        let run = match earlier.schedule.last_slot(slot).filter(|due| *due > record.cursor) {
+        let run = match earlier
+            .schedule
+            .last_slot(slot)
+            .filter(|due| *due > record.cursor)
+        {
             Some(due) => self.store.runs().of_slot(before, due).await?,
             None => self.store.runs().newest_until(before, slot).await?,
         };
         match run {
             Some(run) => self.ended(before, &run).await,
-            None => Ok(Predecessor::Waits(format!("waits for `{before}`, which goes before and has not begun"))),
+            None => Ok(Predecessor::Waits(format!(
+                "waits for `{before}`, which goes before and has not begun"
+            ))),
         }
     }
 
     /// Which hosts a run that goes before holds up.
     async fn ended(&self, before: &str, run: &RunRecord) -> Result<Predecessor, Error> {
         if !run.state.is_final() {
-            return Ok(Predecessor::Waits(format!("waits for run {} of `{before}` to end", run.id)));
+            return Ok(Predecessor::Waits(format!(
+                "waits for run {} of `{before}` to end",
+                run.id
+            )));
         }
         if run.state == RunState::Cancelled {
-            return Ok(Predecessor::Never(format!("run {} of `{before}`, which goes before, was cancelled", run.id)));
+            return Ok(Predecessor::Never(format!(
+                "run {} of `{before}`, which goes before, was cancelled",
+                run.id
+            )));
         }
         let mut held: BTreeMap<HostName, String> = run
             .excluded
             .iter()
             .filter(|excluded| !excluded.by_plan)
-            .map(|excluded| (excluded.host.clone(), format!("left out of `{before}`: {}", excluded.reason)))
+            .map(|excluded| {
+                (
+                    excluded.host.clone(),
+                    format!("left out of `{before}`: {}", excluded.reason),
+                )
+            })
             .collect();
         for task in self.store.tasks().of_run(run.id).await? {
             if task.state != TaskState::Passed {
-                held.insert(task.host, format!("`{before}` ended {} there: {}", task.state, task.explanation));
+                held.insert(
+                    task.host,
+                    format!("`{before}` ended {} there: {}", task.state, task.explanation),
+                );
             }
         }
         Ok(Predecessor::Ended(held))
@@ -235,7 +278,12 @@ impl Scheduler {
         why: &str,
         done: &mut Scheduled,
     ) -> Result<(), Error> {
-        match self.store.runs().announce(&explained(plan, record, slot, why)).await {
+        match self
+            .store
+            .runs()
+            .announce(&explained(plan, record, slot, why))
+            .await
+        {
             Ok(true) => {
                 done.waiting.insert(Slot {
                     plan: plan.name.clone(),
@@ -304,10 +352,14 @@ pub struct Ask<'a> {
 
 /// Starts a plan now, as one more slot, whether it is enabled or not. The same request starts it once.
 pub async fn start_plan(store: &Store, name: &str, ask: Ask<'_>) -> Result<RunRecord, Error> {
-    let record = store.plans().get(name).await?.ok_or_else(|| StoreError::NotFound {
-        kind: "plan",
-        name: name.to_owned(),
-    })?;
+    let record = store
+        .plans()
+        .get(name)
+        .await?
+        .ok_or_else(|| StoreError::NotFound {
+            kind: "plan",
+            name: name.to_owned(),
+        })?;
     let plan = parse(&record)?;
     let fleet = FleetState::read(store).await?;
     let start = Start::now(dr_store::clock::to_microsecond(store.clock().now()));
@@ -359,5 +411,4 @@ fn explained(plan: &Plan, record: &PlanRecord, slot: Timestamp, why: &str) -> Ne
 }
 
 #[cfg(test)]
-#[path = "scheduler/tests.rs"]
 mod tests;

@@ -51,7 +51,9 @@ pub struct Service {
 
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Service").field("store", &self.store.path()).finish_non_exhaustive()
+        f.debug_struct("Service")
+            .field("store", &self.store.path())
+            .finish_non_exhaustive()
     }
 }
 
@@ -68,9 +70,18 @@ impl Service {
     ///
     /// # Errors
     /// When a recipient of backups is none.
-    pub fn new(store: &Store, gateway: &Arc<dyn Gateway>, epoch: u64, options: Options) -> Result<Self, backup::Error> {
+    pub fn new(
+        store: &Store,
+        gateway: &Arc<dyn Gateway>,
+        epoch: u64,
+        options: Options,
+    ) -> Result<Self, backup::Error> {
         let backup = match options.backup {
-            Some(wanted) => Some(Driver::new(Backup::new(store.clone(), wanted)?, store.clone(), SELDOM)),
+            Some(wanted) => Some(Driver::new(
+                Backup::new(store.clone(), wanted)?,
+                store.clone(),
+                SELDOM,
+            )),
             None => None,
         };
         let dispatcher = Dispatcher::new(store.clone(), Arc::clone(gateway), options.caps, epoch);

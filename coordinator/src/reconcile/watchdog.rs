@@ -108,22 +108,41 @@ fn unready(readiness: &[Readiness]) -> Vec<Concern> {
             Breach::Rpo => {
                 let most = spoken(objective.rpo?);
                 // An old gap is over; an old newest cut grows older.
-                let stale = ready.rpo_now.is_none_or(|age| objective.rpo.is_some_and(|most| age > most));
+                let stale = ready
+                    .rpo_now
+                    .is_none_or(|age| objective.rpo.is_some_and(|most| age > most));
                 let severity = if stale { Severity::Page } else { Severity::Ticket };
                 let message = match (ready.rpo_now, ready.rpo_worst) {
-                    (Some(age), _) if stale => format!("the newest snapshot is {} old, {most} are allowed", spoken(age)),
-                    (_, Some(gap)) => format!("{} lay between two snapshots in the last week, {most} are allowed", spoken(gap)),
+                    (Some(age), _) if stale => {
+                        format!("the newest snapshot is {} old, {most} are allowed", spoken(age))
+                    }
+                    (_, Some(gap)) => format!(
+                        "{} lay between two snapshots in the last week, {most} are allowed",
+                        spoken(gap)
+                    ),
                     _ => format!("there is no snapshot, {most} are allowed between two"),
                 };
-                about(severity, "snapshot_stale", message, "drctl snapshot create, then look why the plan did not")
+                about(
+                    severity,
+                    "snapshot_stale",
+                    message,
+                    "drctl snapshot create, then look why the plan did not",
+                )
             }
             Breach::Proof | Breach::ProofAge => {
-                let wanted = objective.proof.map_or_else(String::new, |level| format!(" at level {level}"));
+                let wanted = objective
+                    .proof
+                    .map_or_else(String::new, |level| format!(" at level {level}"));
                 let message = match ready.last_proof {
                     Some(at) => format!("the last drill that passed{wanted} was at {at}"),
                     None => format!("no drill has passed{wanted}"),
                 };
-                about(Severity::Page, "proof_stale", message, "drctl drill start, then look at what it reports")
+                about(
+                    Severity::Page,
+                    "proof_stale",
+                    message,
+                    "drctl drill start, then look at what it reports",
+                )
             }
             Breach::Rto => {
                 let most = spoken(objective.rto?);
@@ -131,13 +150,23 @@ fn unready(readiness: &[Readiness]) -> Vec<Concern> {
                     Some(rto) => format!("the last restore took {}, {most} are allowed", spoken(rto)),
                     None => format!("no restore was measured, {most} are allowed"),
                 };
-                about(Severity::Ticket, "rto_breached", message, "drctl drill start --kind restore, and look at its phases")
+                about(
+                    Severity::Ticket,
+                    "rto_breached",
+                    message,
+                    "drctl drill start --kind restore, and look at its phases",
+                )
             }
         })
     };
     let mut concerns: Vec<Concern> = readiness
         .iter()
-        .flat_map(|ready| ready.breached.iter().filter_map(move |breach| one(ready, *breach)))
+        .flat_map(|ready| {
+            ready
+                .breached
+                .iter()
+                .filter_map(move |breach| one(ready, *breach))
+        })
         .collect();
     concerns.dedup();
     concerns
@@ -146,7 +175,9 @@ fn unready(readiness: &[Readiness]) -> Vec<Concern> {
 /// Sources whose newest drill of some kind failed.
 async fn disproved(store: &Store) -> Result<Vec<Concern>> {
     let newest = store.proofs().newest().await?;
-    let failed = newest.into_iter().filter(|drill| drill.verdict == Verdict::Failed);
+    let failed = newest
+        .into_iter()
+        .filter(|drill| drill.verdict == Verdict::Failed);
     Ok(failed
         .map(|drill| Concern {
             severity: Severity::Page,
@@ -177,7 +208,8 @@ async fn stalled(store: &Store, now: Timestamp) -> Result<Vec<Concern>> {
             host: None,
             source: None,
             message: format!("{} has not succeeded since {since}: {why}", reconciler.name),
-            remedy: "look at the coordinator's log; if it hangs, restart it: nothing is lost by that".to_owned(),
+            remedy: "look at the coordinator's log; if it hangs, restart it: nothing is lost by that"
+                .to_owned(),
         });
     }
     Ok(concerns)
@@ -196,7 +228,13 @@ fn of_fleet(severity: Severity, kind: &'static str, message: String, remedy: &st
 }
 
 /// A concern about a host.
-fn of_host(host: &HostName, severity: Severity, kind: &'static str, message: String, remedy: String) -> Concern {
+fn of_host(
+    host: &HostName,
+    severity: Severity,
+    kind: &'static str,
+    message: String,
+    remedy: String,
+) -> Concern {
     Concern {
         severity,
         kind,

@@ -36,7 +36,9 @@ CREATE TABLE inventories (
     host              TEXT PRIMARY KEY REFERENCES hosts (host) ON DELETE CASCADE,
     received          INTEGER NOT NULL,
     snapshots_problem TEXT,
-    stored_bytes      INTEGER NOT NULL
+    stored_bytes      INTEGER NOT NULL,
+    -- Bytes of all sources in the newest snapshot that is not suspect.
+    newest_bytes      INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE TABLE sources (

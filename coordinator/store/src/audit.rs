@@ -143,6 +143,15 @@ impl Audit<'_> {
         rows.iter().map(record).collect()
     }
 
+    /// When the oldest entry that is still there was written.
+    pub async fn oldest(&self) -> Result<Option<Timestamp>> {
+        let row = sqlx::query("SELECT at FROM audit ORDER BY number LIMIT 1")
+            .fetch_optional(self.0.readers())
+            .await
+            .during("read the oldest audit entry")?;
+        row.as_ref().map(|row| time(row, "at")).transpose()
+    }
+
     /// The newest entry.
     pub async fn head(&self) -> Result<Head> {
         let mut reader = self

@@ -96,6 +96,7 @@ impl Inventories<'_> {
         // A list that could not be made says nothing of what is there: the last one stays.
         if inventory.snapshots_problem.is_none() {
             replace_snapshots(&mut tx, host, &inventory.snapshots).await?;
+            replace_newest(&mut tx, host, &inventory.snapshots).await?;
             replace_cuts(&mut tx, host, &inventory.snapshots, now).await?;
         }
         tx.commit().await.during("commit an inventory")?;
@@ -145,14 +146,12 @@ impl Inventories<'_> {
 
     /// Bytes of the newest snapshot of each host that is not suspect: what a restore drill fetches at the most.
     pub async fn newest_bytes(&self) -> Result<BTreeMap<HostName, u64>> {
-        let rows = sqlx::query(
-            "SELECT host, bytes, max(cut) FROM snapshots WHERE suspect IS NULL GROUP BY host ORDER BY host",
-        )
-        .fetch_all(self.0.readers())
-        .await
-        .during("read sizes of newest snapshots")?;
+        let rows = sqlx::query("SELECT host, newest_bytes FROM inventories ORDER BY host")
+            .fetch_all(self.0.readers())
+            .await
+            .during("read sizes of newest snapshots")?;
         rows.iter()
-            .map(|row| Ok((parsed(row, "host")?, count(row, "bytes")?)))
+            .map(|row| Ok((parsed(row, "host")?, count(row, "newest_bytes")?)))
             .collect()
     }
 
@@ -196,7 +195,7 @@ async fn replace_sources(
         .collect();
     sqlx::query(
         "DELETE FROM sources WHERE host = ?1 AND NOT EXISTS (
-             SELECT 1 FROM json_each(?2) WHERE value ->> 0 = name AND value ->> 1 = path)",
+             SELECT 1 FROM json_each(?2) WHERE value ->> 0 = sources.name AND value ->> 1 = sources.path)",
     )
     .bind(host.as_str())
     .bind(to_json(&kept, "names of sources")?)
@@ -237,6 +236,24 @@ async fn replace_snapshots(
         .execute(tx)
         .await
         .during("drop snapshots that are gone")?;
+    Ok(())
+}
+
+async fn replace_newest(
+    tx: &mut SqliteConnection,
+    host: &HostName,
+    snapshots: &[SnapshotInfo],
+) -> Result<()> {
+    let sound = snapshots.iter().filter(|snapshot| snapshot.suspect.is_none());
+    let bytes = sound
+        .max_by_key(|snapshot| snapshot.cut)
+        .map_or(0, |snapshot| snapshot.bytes);
+    sqlx::query("UPDATE inventories SET newest_bytes = ?2 WHERE host = ?1")
+        .bind(host.as_str())
+        .bind(integer(bytes))
+        .execute(tx)
+        .await
+        .during("file the size of the newest snapshot")?;
     Ok(())
 }
 

@@ -41,7 +41,8 @@ impl Reconcilers<'_> {
             .during("forget reconcilers that are switched off")?;
         for name in names {
             sqlx::query(
-                "INSERT INTO reconcilers (name, first_seen) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING",
+                "INSERT INTO reconcilers (name, first_seen) VALUES (?1, ?2)
+                 ON CONFLICT (name) DO UPDATE SET first_seen = excluded.first_seen, last_success = NULL",
             )
             .bind(*name)
             .bind(now)

@@ -137,7 +137,9 @@ pub enum BackedUp {
 impl fmt::Display for BackedUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Made { name, bytes, pruned } => write!(f, "made {name}, {bytes} bytes; {pruned} old ones removed"),
+            Self::Made { name, bytes, pruned } => {
+                write!(f, "made {name}, {bytes} bytes; {pruned} old ones removed")
+            }
             Self::Fresh { newest } => write!(f, "the newest copy is of {newest}"),
         }
     }

@@ -28,7 +28,13 @@ pub struct Recovered {
 ///
 /// # Errors
 /// When there is a store already, the copy can not be opened with the identity, or is not whole. No store is left then.
-pub async fn recover(from: &Path, identity: &Path, url: &str, by: &str, clock: SharedClock) -> Result<Recovered, Error> {
+pub async fn recover(
+    from: &Path,
+    identity: &Path,
+    url: &str,
+    by: &str,
+    clock: SharedClock,
+) -> Result<Recovered, Error> {
     let path = Store::file_of(url)?;
     refuse_live(&path)?;
     let part = part_of(&path);
@@ -50,7 +56,10 @@ pub async fn recover(from: &Path, identity: &Path, url: &str, by: &str, clock: S
     let store = Store::open(url, clock).await?;
     let details = json!({ "from": from.file_name().map(|name| name.to_string_lossy()), "runs": checked.runs,
         "epoch": checked.epoch });
-    store.audit().append(by, "store.recover", "store", &details).await?;
+    store
+        .audit()
+        .append(by, "store.recover", "store", &details)
+        .await?;
     store.close().await;
     Ok(Recovered { path, checked })
 }
@@ -114,5 +123,12 @@ fn identities(path: &Path) -> Result<Vec<Box<dyn age::Identity>>, Error> {
         source,
     };
     let identities = parsed.into_identities().map_err(|error| none(Some(error)))?;
-    if identities.is_empty() { Err(none(None)) } else { Ok(identities.into_iter().map(|id| id as Box<dyn age::Identity>).collect()) }
+    if identities.is_empty() {
+        Err(none(None))
+    } else {
+        Ok(identities
+            .into_iter()
+            .map(|id| id as Box<dyn age::Identity>)
+            .collect())
+    }
 }

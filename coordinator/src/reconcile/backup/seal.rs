@@ -33,7 +33,9 @@ pub(super) fn seal(clear: &Path, folder: &Path, name: &str, recipients: &[String
     let part = folder.join(format!("{name}{PART}"));
     let path = folder.join(name);
     let file = create_private(&part)?;
-    let recipients = recipients.iter().map(|recipient| recipient as &dyn age::Recipient);
+    let recipients = recipients
+        .iter()
+        .map(|recipient| recipient as &dyn age::Recipient);
     let encryptor = age::Encryptor::with_recipients(recipients).map_err(Error::Encrypt)?;
     let mut input = File::open(clear).map_err(|source| failed("read", clear, source))?;
     let write = |source| failed("write", &part, source);

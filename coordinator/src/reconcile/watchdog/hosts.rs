@@ -4,8 +4,8 @@ use dr_proto::model::plan::Member;
 use dr_proto::model::plan::Plan;
 
 use super::{
-    A_DAY, Concern, FleetState, HostRecord, HostState, OUTAGE, PlanRecord, Result, Severity, SignedDuration, Store,
-    Surroundings, Timestamp, of_fleet, of_host, scheduler,
+    A_DAY, Concern, FleetState, HostRecord, HostState, OUTAGE, PlanRecord, Result, Severity, SignedDuration,
+    Store, Surroundings, Timestamp, of_fleet, of_host, scheduler,
 };
 
 /// Hosts that are not heard of.
@@ -31,18 +31,27 @@ pub(super) fn lost(hosts: &[HostRecord], around: &Surroundings<'_>, now: Timesta
                 HostState::Expected => (
                     "agent_expected",
                     format!("expected since {since} and never here"),
-                    format!("drctl agent token --host {0}, then `dr-agent enroll` there; or drctl agent retire {0}", host.host),
+                    format!(
+                        "drctl agent token --host {0}, then `dr-agent enroll` there; or drctl agent retire {0}",
+                        host.host
+                    ),
                 ),
                 _ => (
                     "agent_lost",
                     format!("not heard of since {since}"),
-                    format!("look at `systemctl status dr-agent` on {0}; if the host is gone, drctl agent retire {0}", host.host),
+                    format!(
+                        "look at `systemctl status dr-agent` on {0}; if the host is gone, drctl agent retire {0}",
+                        host.host
+                    ),
                 ),
             };
             concerns.push(of_host(&host.host, Severity::Ticket, kind, message, remedy));
         }
     }
-    let enrolled = welcome.iter().filter(|host| host.state == HostState::Enrolled).count();
+    let enrolled = welcome
+        .iter()
+        .filter(|host| host.state == HostState::Enrolled)
+        .count();
     if lost * OUTAGE > enrolled {
         let message = format!("{lost} of {enrolled} agents are lost");
         let remedy = "look at the network between the agents and the coordinator, and at its certificates";
@@ -55,15 +64,30 @@ pub(super) fn lost(hosts: &[HostRecord], around: &Surroundings<'_>, now: Timesta
 pub(super) fn odd(hosts: &[HostRecord], around: &Surroundings<'_>) -> Vec<Concern> {
     let mut concerns = Vec::new();
     for host in hosts.iter().filter(|host| host.state == HostState::Enrolled) {
-        if let Some(skew) = host.clock_skew.filter(|skew| skew.unsigned_abs() > around.max_clock_skew) {
+        if let Some(skew) = host
+            .clock_skew
+            .filter(|skew| skew.unsigned_abs() > around.max_clock_skew)
+        {
             let message = format!("its clock is off by {} s", skew.as_secs());
             let remedy = "set its clock by NTP: retention and proofs are judged by time".to_owned();
-            concerns.push(of_host(&host.host, Severity::Ticket, "clock_skew", message, remedy));
+            concerns.push(of_host(
+                &host.host,
+                Severity::Ticket,
+                "clock_skew",
+                message,
+                remedy,
+            ));
         }
         if host.repository.is_some() && !host.repository_encrypted {
             let message = "its repository is not encrypted".to_owned();
             let remedy = "make a new repository with `dr-agent init` and a recovery recipient".to_owned();
-            concerns.push(of_host(&host.host, Severity::Ticket, "repository_unencrypted", message, remedy));
+            concerns.push(of_host(
+                &host.host,
+                Severity::Ticket,
+                "repository_unencrypted",
+                message,
+                remedy,
+            ));
         }
     }
     concerns
@@ -105,7 +129,11 @@ pub(super) async fn uncovered(
         .collect();
     let mut concerns = Vec::new();
     for record in store.inventories().sources(None).await? {
-        let Some(facts) = fleet.hosts.get(&record.host).filter(|facts| facts.barred.is_none()) else {
+        let Some(facts) = fleet
+            .hosts
+            .get(&record.host)
+            .filter(|facts| facts.barred.is_none())
+        else {
             continue;
         };
         let member = Member {
@@ -122,11 +150,23 @@ pub(super) async fn uncovered(
             (format!("no enabled plan covers {}", record.source.path), remedy)
         } else {
             let remedy = "add it to [[source]] in the host's agent.toml";
-            (format!("{} was found on the host and is not configured", record.source.path), remedy)
+            (
+                format!(
+                    "{} was found on the host and is not configured",
+                    record.source.path
+                ),
+                remedy,
+            )
         };
         concerns.push(Concern {
             source: Some(record.source.name),
-            ..of_host(&record.host, Severity::Ticket, "source_uncovered", message, remedy.to_owned())
+            ..of_host(
+                &record.host,
+                Severity::Ticket,
+                "source_uncovered",
+                message,
+                remedy.to_owned(),
+            )
         });
     }
     Ok(concerns)

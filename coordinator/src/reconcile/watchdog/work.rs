@@ -3,8 +3,8 @@
 use dr_proto::model::plan::Plan;
 
 use super::{
-    Concern, FleetState, OVERDUE, PlanRecord, Result, RunState, STUCK, Severity, Store, TaskState, Timestamp, of_fleet,
-    of_host, planner, scheduler,
+    Concern, FleetState, OVERDUE, PlanRecord, Result, RunState, STUCK, Severity, Store, TaskState, Timestamp,
+    of_fleet, of_host, planner, scheduler,
 };
 
 /// Plans whose newest slot by the clock was not started, and plans that can not be read.
@@ -26,11 +26,21 @@ pub(super) async fn overdue(
             }
         };
         if let Some(slot) = overdue_slot(store, record, &plan, now).await? {
-            let held = fleet.hosts.values().filter(|facts| facts.suspended.is_some()).count();
+            let held = fleet
+                .hosts
+                .values()
+                .filter(|facts| facts.suspended.is_some())
+                .count();
             let message = format!("plan `{}` was due at {slot} and was not started", record.name);
             let remedy = match held {
-                0 => format!("drctl status shows how the scheduler does; drctl run start {} starts it by hand", record.name),
-                held => format!("{held} hosts are suspended: drctl resume, then drctl run start {}", record.name),
+                0 => format!(
+                    "drctl status shows how the scheduler does; drctl run start {} starts it by hand",
+                    record.name
+                ),
+                held => format!(
+                    "{held} hosts are suspended: drctl resume, then drctl run start {}",
+                    record.name
+                ),
             };
             concerns.push(of_fleet(Severity::Page, "plan_overdue", message, &remedy));
         }
@@ -39,7 +49,12 @@ pub(super) async fn overdue(
 }
 
 /// The newest slot that should have been started by now.
-async fn overdue_slot(store: &Store, record: &PlanRecord, plan: &Plan, now: Timestamp) -> Result<Option<Timestamp>> {
+async fn overdue_slot(
+    store: &Store,
+    record: &PlanRecord,
+    plan: &Plan,
+    now: Timestamp,
+) -> Result<Option<Timestamp>> {
     let in_force = record.applied.max(record.since);
     let Some(slot) = plan.schedule.last_slot(now).filter(|slot| *slot > in_force) else {
         return Ok(None);
@@ -53,7 +68,9 @@ async fn overdue_slot(store: &Store, record: &PlanRecord, plan: &Plan, now: Time
         return Ok(None);
     }
     let run = store.runs().of_slot(&record.name, slot).await?;
-    Ok(run.is_none_or(|run| run.state == RunState::Pending).then_some(slot))
+    Ok(run
+        .is_none_or(|run| run.state == RunState::Pending)
+        .then_some(slot))
 }
 
 /// Tasks and runs that should have ended.
@@ -66,8 +83,12 @@ pub(super) async fn stuck(store: &Store, now: Timestamp) -> Result<Vec<Concern>>
             _ => task.deadline,
         };
         if let Some(since) = since.filter(|since| late(*since)) {
-            let message = format!("task {} is still {} although its time ended at {since}", task.id, task.state);
-            let remedy = "the reaper should have ended it: look at the coordinator's log and restart it".to_owned();
+            let message = format!(
+                "task {} is still {} although its time ended at {since}",
+                task.id, task.state
+            );
+            let remedy =
+                "the reaper should have ended it: look at the coordinator's log and restart it".to_owned();
             concerns.push(of_host(&task.host, Severity::Page, "task_stuck", message, remedy));
         }
     }

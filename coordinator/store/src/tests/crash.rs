@@ -8,7 +8,6 @@ use dr_proto::model::{RunState, TaskState};
 
 use super::{HandClock, host, new_run, open, plan, result};
 use crate::audit::Chain;
-use crate::clock::Clock as _;
 use crate::{SharedClock, Store};
 
 const CHILD: &str = "DR_STORE_TEST_CHILD";

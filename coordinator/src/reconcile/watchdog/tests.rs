@@ -1,0 +1,159 @@
+use super::super::dispatch::Caps;
+use super::super::dispatcher::Dispatcher;
+use super::super::driver::Reconciler as _;
+use super::super::scheduler::Scheduler;
+use super::super::testing::{Bench, host};
+use super::*;
+
+const NIGHTLY: &str = r#"
+schema = 1
+name = "nightly"
+schedule = { cron = "0 3 * * *", timezone = "UTC", window = "4h" }
+drill = { kind = "snapshot" }
+"#;
+
+async fn kinds(bench: &Bench) -> Vec<&'static str> {
+    concerns(bench)
+        .await
+        .into_iter()
+        .map(|concern| concern.kind)
+        .collect()
+}
+
+async fn concerns(bench: &Bench) -> Vec<Concern> {
+    let connected = super::super::gateway::Gateway::connected(&*bench.gateway);
+    let around = Surroundings {
+        connected: &connected,
+        readiness: &[],
+        lost_after: Duration::from_secs(90),
+        max_clock_skew: Duration::from_secs(30),
+    };
+    look(&bench.store, &around).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_slot_is_overdue_whatever_the_scheduler_says_of_itself() {
+    let bench = Bench::new().await;
+    bench.attach("db-1", &[]).await;
+    bench.apply(NIGHTLY).await;
+    bench.clock.set("2026-11-26T03:59:00Z");
+    assert!(kinds(&bench).await.is_empty());
+    bench.clock.set("2026-11-26T04:01:00Z");
+    let found = concerns(&bench).await;
+    assert_eq!(found[0].kind, "plan_overdue");
+    assert!(
+        found[0].message.contains("was due at 2026-11-26T03:00:00Z"),
+        "{}",
+        found[0].message
+    );
+    Scheduler::new(bench.store.clone()).pass().await.unwrap();
+    assert!(kinds(&bench).await.is_empty());
+}
+
+#[tokio::test]
+async fn work_that_nobody_ends_is_stuck() {
+    let bench = Bench::new().await;
+    bench.attach("db-1", &[]).await;
+    bench
+        .apply(&format!("{NIGHTLY}limits = {{ deadline = \"1h\" }}\n"))
+        .await;
+    bench.clock.set("2026-11-26T03:00:00Z");
+    Scheduler::new(bench.store.clone()).pass().await.unwrap();
+    let caps = Caps {
+        tasks: 1,
+        per_host: 1,
+        per_label: std::collections::BTreeMap::new(),
+    };
+    let epoch = bench.store.epochs().begin("0.1.0").await.unwrap().number;
+    Dispatcher::new(bench.store.clone(), bench.gateway.clone(), caps, epoch)
+        .pass()
+        .await
+        .unwrap();
+    bench.clock.set("2026-11-26T04:10:00Z");
+    assert!(kinds(&bench).await.is_empty());
+    bench.clock.set("2026-11-26T04:16:00Z");
+    assert_eq!(kinds(&bench).await, ["task_stuck"]);
+    let task = bench.store.tasks().open().await.unwrap().remove(0);
+    bench.answer(&task, TaskState::Passed).await;
+    bench.clock.pass(16 * 60);
+    assert_eq!(kinds(&bench).await, ["run_stuck"]);
+}
+
+#[tokio::test]
+async fn a_reconciler_that_stopped_is_missed_also_if_it_never_succeeded() {
+    let bench = Bench::new().await;
+    bench
+        .store
+        .reconcilers()
+        .register(&["reaper", "settler"])
+        .await
+        .unwrap();
+    bench.store.reconcilers().succeeded("settler", "").await.unwrap();
+    bench.clock.pass(601);
+    bench.store.reconcilers().succeeded("settler", "").await.unwrap();
+    let found = concerns(&bench).await;
+    assert_eq!(found.len(), 1);
+    assert!(
+        found[0].message.starts_with("reaper has not succeeded since"),
+        "{}",
+        found[0].message
+    );
+    assert_eq!(found[0].severity, Severity::Page);
+}
+
+#[tokio::test]
+async fn lost_agents_are_an_outage_or_a_host() {
+    let bench = Bench::new().await;
+    for index in 0..30 {
+        bench.attach(&format!("db-{index}"), &[]).await;
+    }
+    bench.apply(NIGHTLY).await;
+    bench.store.plans().enable("nightly", false, "ana").await.unwrap();
+    bench.gateway.disconnect("db-7");
+    bench.clock.pass(91);
+    assert!(
+        kinds(&bench).await.is_empty(),
+        "one of thirty is no outage, and not lost for a day"
+    );
+    bench.gateway.disconnect("db-8");
+    assert_eq!(kinds(&bench).await, ["agents_lost"]);
+    bench.gateway.connect("db-8");
+    bench.clock.pass(86_400);
+    let lost: Vec<_> = concerns(&bench)
+        .await
+        .into_iter()
+        .filter(|concern| concern.kind == "agent_lost")
+        .collect();
+    assert_eq!(lost.len(), 1);
+    assert_eq!(lost[0].host, Some(host("db-7")));
+    assert!(lost[0].remedy.contains("drctl agent retire db-7"));
+}
+
+#[tokio::test]
+async fn sources_that_no_plan_covers_are_named_after_a_day() {
+    let bench = Bench::new().await;
+    bench.attach("db-1", &["env=prod"]).await;
+    bench
+        .apply(&NIGHTLY.replace("schema = 1", "schema = 1\nselect = { labels = \"env=test\" }"))
+        .await;
+    assert!(kinds(&bench).await.is_empty());
+    bench.clock.pass(86_401);
+    Scheduler::new(bench.store.clone()).pass().await.unwrap();
+    assert_eq!(kinds(&bench).await, ["source_uncovered"]);
+    bench.apply(&NIGHTLY.replace("nightly", "all")).await;
+    assert!(kinds(&bench).await.is_empty());
+}
+
+#[tokio::test]
+async fn the_worst_comes_first() {
+    let bench = Bench::new().await;
+    bench.attach("db-1", &[]).await;
+    bench.apply(NIGHTLY).await;
+    bench.gateway.disconnect("db-1");
+    bench.clock.pass(2 * 86_400);
+    let found = concerns(&bench).await;
+    let severities: Vec<Severity> = found.iter().map(|concern| concern.severity).collect();
+    assert!(severities.is_sorted(), "{found:?}");
+    assert_eq!(severities.first(), Some(&Severity::Page));
+    assert!(found.iter().all(|concern| !concern.remedy.is_empty()));
+}
