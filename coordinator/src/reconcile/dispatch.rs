@@ -131,6 +131,12 @@ fn hold(task: &TaskRecord, situation: &Situation<'_>, load: &Load<'_>) -> Option
     if !situation.connected.contains(&task.agent) {
         return Some(format!("waits for the agent of {} to connect", task.agent));
     }
+    if facts.recalled {
+        return Some(format!(
+            "waits for what the agent of {} remembers: this store was recovered from a copy",
+            task.agent
+        ));
+    }
     load.full(task, facts, situation.caps)
 }
 

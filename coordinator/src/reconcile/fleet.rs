@@ -28,6 +28,8 @@ pub struct HostFacts {
     pub enrolled: bool,
     /// What holds it up.
     pub suspended: Option<Hold>,
+    /// The store was recovered from a copy, and what its agent remembers has not been filed since.
+    pub recalled: bool,
     /// The most that may be asked of it.
     pub allow: Allow,
     /// Its sources.
@@ -89,6 +91,7 @@ fn facts(record: &HostRecord, suspensions: &[(Scope, SuspensionRecord)]) -> Host
         barred,
         enrolled: record.enrolled.is_some(),
         suspended: own.or(ours),
+        recalled: record.recalled,
         allow: record.allow.clone(),
         sources: Vec::new(),
         bytes: 0,

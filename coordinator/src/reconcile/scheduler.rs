@@ -121,7 +121,7 @@ impl Scheduler {
             Some(before) => match self.predecessor(before, slot).await? {
                 Predecessor::Ended(held) => held,
                 Predecessor::Never(why) => return self.make(explained(plan, record, slot, &why), done).await,
-                Predecessor::Waits(why) if due.late => {
+                Predecessor::Waits(why) if self.is_out_of_patience(plan, slot).await? => {
                     let why = format!("{why}, and the window is over");
                     return self.make(explained(plan, record, slot, &why), done).await;
                 }
@@ -146,6 +146,18 @@ impl Scheduler {
             );
         }
         self.make(run, done).await
+    }
+
+    /// Whether a slot has waited for another plan until the end of its window. One that is made up for, because nobody
+    /// could start it in its window, has as long again from when it was announced.
+    async fn is_out_of_patience(&self, plan: &Plan, slot: Timestamp) -> Result<bool, Error> {
+        let now = self.store.clock().now();
+        let closes = planner::window_end(plan, slot);
+        if now < closes {
+            return Ok(false);
+        }
+        let announced = self.store.runs().of_slot(&plan.name, slot).await?;
+        Ok(announced.is_some_and(|run| now >= patience_ends(plan, slot, run.created)))
     }
 
     /// One run after each run of the plan before, in its slot.
@@ -391,6 +403,16 @@ fn plan_slot(plan: &Plan, record: &PlanRecord, slot: Timestamp) -> PlanSlot {
         at: slot,
         scheduled: true,
     }
+}
+
+/// Until when a slot that was announced at `announced` waits for another plan.
+pub(super) fn patience_ends(plan: &Plan, slot: Timestamp, announced: Timestamp) -> Timestamp {
+    let closes = planner::window_end(plan, slot);
+    if announced < closes {
+        return closes;
+    }
+    let window = closes.duration_since(slot);
+    announced.saturating_add(window).unwrap_or(Timestamp::MAX)
 }
 
 /// A run without tasks that says why.

@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::fleet::FleetState;
 use super::objectives::{Breach, Readiness};
 use super::reaper::spoken;
-use super::{planner, scheduler};
+use super::scheduler;
 
 mod hosts;
 mod work;
@@ -85,6 +85,7 @@ pub async fn look(store: &Store, surroundings: &Surroundings<'_>) -> Result<Vec<
     concerns.extend(hosts::damaged(&fleet));
     concerns.extend(hosts::uncovered(store, &fleet, &plans, now).await?);
     concerns.extend(disproved(store).await?);
+    concerns.extend(work::unanswered(store, now).await?);
     concerns.extend(work::overdue(store, &plans, &fleet, now).await?);
     concerns.extend(work::stuck(store, now).await?);
     concerns.extend(stalled(store, now).await?);

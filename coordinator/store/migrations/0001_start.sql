@@ -29,7 +29,9 @@ CREATE TABLE hosts (
     -- Why it is revoked or retired.
     reason               TEXT,
     -- When what the agent remembers was filed; until then it is asked for.
-    history_filed        INTEGER
+    history_filed        INTEGER,
+    -- The store was recovered from a copy: nothing is handed out before what the agent remembers is filed.
+    recalled             INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE TABLE inventories (

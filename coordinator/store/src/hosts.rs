@@ -61,6 +61,9 @@ pub struct HostRecord {
     pub reason: Option<String>,
     /// Whether what its agent remembers has been filed.
     pub history_filed: bool,
+    /// The store was recovered from a copy since: what happened after the copy is known only to the agent, and nothing
+    /// may be handed to it before that is filed.
+    pub recalled: bool,
 }
 
 /// Whether a host may come in.
@@ -138,7 +141,7 @@ pub struct Admitted {
 const COLUMNS: &str =
     "SELECT host, state, labels, created, enrolled, last_seen, incarnation, version, protocol,
     capabilities, allow, repository, repository_encrypted, probes, suspended, clock_skew, certificate_serial,
-    certificate_expires, reason, history_filed FROM hosts";
+    certificate_expires, reason, history_filed, recalled FROM hosts";
 
 impl Hosts<'_> {
     /// One host.
@@ -255,12 +258,26 @@ impl Hosts<'_> {
 
     /// Files that what the host's agent remembers has been taken over.
     pub async fn set_history_filed(&self, host: &HostName) -> Result<()> {
-        sqlx::query("UPDATE hosts SET history_filed = ?2 WHERE host = ?1 AND history_filed IS NULL")
-            .bind(host.as_str())
-            .bind(micros(self.0.now()))
+        sqlx::query(
+            "UPDATE hosts SET history_filed = ?2, recalled = 0 WHERE host = ?1 AND history_filed IS NULL",
+        )
+        .bind(host.as_str())
+        .bind(micros(self.0.now()))
+        .execute(self.0.writer())
+        .await
+        .during("file a host's history")?;
+        self.0.tell(Change::Hosts);
+        Ok(())
+    }
+
+    /// After the store was recovered from a copy: asks every agent again for what it remembers, and holds back its
+    /// tasks until that is filed, so that nothing that happened since the copy is done twice.
+    pub async fn recall_histories(&self) -> Result<()> {
+        sqlx::query("UPDATE hosts SET history_filed = NULL, recalled = 1")
             .execute(self.0.writer())
             .await
-            .during("file a host's history")?;
+            .during("ask for all histories again")?;
+        self.0.tell(Change::Hosts);
         Ok(())
     }
 
@@ -425,5 +442,6 @@ fn record(row: &SqliteRow) -> Result<HostRecord> {
         certificate_expires: maybe_time(row, "certificate_expires")?,
         reason: get(row, "reason")?,
         history_filed: maybe_time(row, "history_filed")?.is_some(),
+        recalled: get(row, "recalled")?,
     })
 }

@@ -60,6 +60,7 @@ pub async fn recover(
         .audit()
         .append(by, "store.recover", "store", &details)
         .await?;
+    store.hosts().recall_histories().await?;
     store.close().await;
     Ok(Recovered { path, checked })
 }

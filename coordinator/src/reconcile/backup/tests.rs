@@ -1,10 +1,17 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use age::secrecy::ExposeSecret as _;
+use dr_proto::model::TaskState;
 use dr_store::audit::Chain;
+use dr_store::results::Filed;
 
-use super::super::testing::{Bench, open};
+use super::super::dispatch::Caps;
+use super::super::dispatcher::Dispatcher;
+use super::super::gateway::Gateway;
+use super::super::scheduler::Scheduler;
+use super::super::testing::{self, Bench, host, open};
 use super::*;
 
 const NIGHTLY: &str = r#"
@@ -77,10 +84,12 @@ async fn what_is_backed_up_is_what_is_recovered() {
         store.plans().list().await.unwrap(),
         vault.bench.store.plans().list().await.unwrap()
     );
+    let hosts = store.hosts().list().await.unwrap();
     assert_eq!(
-        store.hosts().list().await.unwrap(),
-        vault.bench.store.hosts().list().await.unwrap()
+        hosts[0].labels,
+        vault.bench.store.hosts().list().await.unwrap()[0].labels
     );
+    assert!(hosts[0].recalled, "its agent knows what happened since the copy");
     let newest = store.audit().list(0, 1).await.unwrap().remove(0);
     assert_eq!(newest.action, "store.recover");
     assert!(matches!(
@@ -175,4 +184,59 @@ fn a_backup_for_nobody_is_refused() {
     assert!(matches!(parse_recipients(&[]), Err(Error::NoRecipient)));
     let typo = parse_recipients(&["age1nope".to_owned()]).unwrap_err();
     assert!(typo.to_string().contains("`age1nope`"), "{typo}");
+}
+
+#[tokio::test]
+async fn what_happened_after_the_copy_is_learnt_from_the_agents_and_not_done_again() {
+    let vault = vault(3).await;
+    let bench = &vault.bench;
+    bench.clock.set("2026-11-26T03:00:00Z");
+    Scheduler::new(bench.store.clone()).pass().await.unwrap();
+    vault.backup.now().await.unwrap();
+    // After the copy: the task is handed out, done, and acknowledged. Then the host with the store burns down.
+    let caps = Caps {
+        tasks: 9,
+        per_host: 1,
+        per_label: std::collections::BTreeMap::new(),
+    };
+    let gateway: Arc<dyn Gateway> = bench.gateway.clone();
+    Dispatcher::new(bench.store.clone(), Arc::clone(&gateway), caps.clone(), 1)
+        .pass()
+        .await
+        .unwrap();
+    let task = bench
+        .store
+        .tasks()
+        .at_work(&host("db-1"))
+        .await
+        .unwrap()
+        .remove(0);
+    let remembered = testing::result(&task, TaskState::Passed, bench.now());
+    bench.gateway.sent();
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}/state.db", elsewhere.path().display());
+    let copy = vault.folder.path().join("copies/state-20261126T030000Z.db.age");
+    recover(&copy, &vault.identity, &url, "ana", bench.clock.clone())
+        .await
+        .unwrap();
+    let store = open(elsewhere.path(), bench.clock.clone()).await;
+    let epoch = store.epochs().begin("0.1.0").await.unwrap().number;
+    let dispatcher = Dispatcher::new(store.clone(), gateway, caps, epoch);
+    assert_eq!(dispatcher.pass().await.unwrap().sent, 0);
+    let waiting = store.tasks().get(task.id).await.unwrap().unwrap();
+    assert!(
+        waiting.explanation.contains("recovered from a copy"),
+        "{}",
+        waiting.explanation
+    );
+    let filed = store.results().file(&host("db-1"), &remembered).await.unwrap();
+    assert_eq!(filed, Filed::Recorded);
+    store.hosts().set_history_filed(&host("db-1")).await.unwrap();
+    assert_eq!(dispatcher.pass().await.unwrap().sent, 0);
+    assert!(bench.gateway.sent().is_empty());
+    assert_eq!(
+        store.tasks().get(task.id).await.unwrap().unwrap().state,
+        TaskState::Passed
+    );
 }

@@ -206,6 +206,23 @@ async fn a_plan_whose_predecessor_takes_too_long_is_explained() {
 }
 
 #[tokio::test]
+async fn after_an_outage_a_plan_still_goes_after_the_other() {
+    let bench = Bench::new().await;
+    bench.attach("db-1", &[]).await;
+    bench.apply(NIGHTLY).await;
+    bench.apply(AFTER).await;
+    // Nobody was there while the windows of both were open.
+    bench.clock.set("2026-11-26T12:00:00Z");
+    let done = pass(&bench).await;
+    assert_eq!((done.runs, done.waiting.len()), (1, 1));
+    bench.clock.pass(600);
+    assert_eq!(pass(&bench).await.waiting.len(), 1);
+    finish(&bench, "nightly", |_| TaskState::Passed).await;
+    assert_eq!(pass(&bench).await.runs, 1);
+    assert_eq!(newest(&bench, "verify").await.state, RunState::Running);
+}
+
+#[tokio::test]
 async fn a_plan_after_one_that_is_not_in_force_is_explained() {
     let bench = Bench::new().await;
     bench.attach("db-1", &[]).await;

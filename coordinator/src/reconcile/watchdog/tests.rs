@@ -157,3 +157,35 @@ async fn the_worst_comes_first() {
     assert_eq!(severities.first(), Some(&Severity::Page));
     assert!(found.iter().all(|concern| !concern.remedy.is_empty()));
 }
+
+#[tokio::test]
+async fn a_host_that_never_answers_needs_somebody_and_one_answer_ends_that() {
+    let bench = Bench::new().await;
+    bench.attach("db-1", &[]).await;
+    bench.apply(NIGHTLY).await;
+    let ends = [
+        TaskState::Inconclusive,
+        TaskState::Refused,
+        TaskState::Inconclusive,
+        TaskState::Failed,
+    ];
+    for (index, end) in ends.into_iter().enumerate() {
+        let id = format!("r-{index}");
+        let ask = super::super::scheduler::Ask {
+            request_id: &id,
+            by: "ana",
+            traceparent: None,
+        };
+        bench.clock.pass(60);
+        let run = super::super::start_plan(&bench.store, "nightly", ask)
+            .await
+            .unwrap();
+        let task = bench.store.tasks().of_run(run.id).await.unwrap().remove(0);
+        bench.store.tasks().offer(&[task.id], 1).await.unwrap();
+        let task = bench.store.tasks().get(task.id).await.unwrap().unwrap();
+        bench.answer(&task, end).await;
+        bench.store.runs().settle(run.id).await.unwrap();
+        let wanted: &[&str] = if index == 2 { &["inconclusive"] } else { &[] };
+        assert_eq!(kinds(&bench).await, wanted, "after {index}");
+    }
+}

@@ -1,11 +1,17 @@
 //! Work that should have begun or ended.
 
 use dr_proto::model::plan::Plan;
+use jiff::SignedDuration;
 
 use super::{
     Concern, FleetState, OVERDUE, PlanRecord, Result, RunState, STUCK, Severity, Store, TaskState, Timestamp,
-    of_fleet, of_host, planner, scheduler,
+    of_fleet, of_host, scheduler,
 };
+
+/// So many tasks of a host in a row without an answer need somebody.
+const IN_A_ROW: u32 = 3;
+/// Tasks that ended longer ago than this are history.
+const A_MONTH: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// Plans whose newest slot by the clock was not started, and plans that can not be read.
 pub(super) async fn overdue(
@@ -59,18 +65,19 @@ async fn overdue_slot(
     let Some(slot) = plan.schedule.last_slot(now).filter(|slot| *slot > in_force) else {
         return Ok(None);
     };
-    // A slot that waits for another plan may wait until its window closes.
-    let patient = match &plan.schedule.after {
-        Some(_) => planner::window_end(plan, slot).max(slot),
-        None => slot,
-    };
-    if now.duration_since(patient) <= OVERDUE {
+    let late = |since: Timestamp| now.duration_since(since) > OVERDUE;
+    if !late(slot) {
         return Ok(None);
     }
-    let run = store.runs().of_slot(&record.name, slot).await?;
-    Ok(run
-        .is_none_or(|run| run.state == RunState::Pending)
-        .then_some(slot))
+    let overdue = match store.runs().of_slot(&record.name, slot).await? {
+        None => true,
+        // It waits for another plan, which it may until its patience ends.
+        Some(run) if run.state == RunState::Pending => {
+            late(scheduler::patience_ends(plan, slot, run.created))
+        }
+        Some(_) => false,
+    };
+    Ok(overdue.then_some(slot))
 }
 
 /// Tasks and runs that should have ended.
@@ -104,4 +111,18 @@ pub(super) async fn stuck(store: &Store, now: Timestamp) -> Result<Vec<Concern>>
         }
     }
     Ok(concerns)
+}
+
+/// Hosts that gave no answer several times in a row: nothing is known to be wrong there, and nothing is proved.
+pub(super) async fn unanswered(store: &Store, now: Timestamp) -> Result<Vec<Concern>> {
+    let since = now.saturating_sub(A_MONTH).unwrap_or(Timestamp::MIN);
+    let hosts = store.tasks().unanswered(since, IN_A_ROW).await?;
+    Ok(hosts
+        .into_iter()
+        .map(|host| {
+            let message = format!("its last {IN_A_ROW} tasks ended without an answer");
+            let remedy = format!("drctl run list --host {host}, and look at the causes");
+            of_host(&host, Severity::Ticket, "inconclusive", message, remedy)
+        })
+        .collect())
 }

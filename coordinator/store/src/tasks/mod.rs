@@ -111,6 +111,24 @@ impl Tasks<'_> {
         rows.iter().map(record).collect()
     }
 
+    /// Hosts whose last `count` tasks that ended since then were all inconclusive, refused, expired or lost.
+    pub async fn unanswered(&self, since: Timestamp, count: u32) -> Result<Vec<HostName>> {
+        let rows = sqlx::query(
+            "SELECT host FROM (
+                 SELECT host, state, row_number() OVER (PARTITION BY host ORDER BY finished DESC, id DESC) AS nth
+                 FROM tasks WHERE finished > ?1 AND state NOT IN ('queued', 'offered', 'running', 'cancelled'))
+             WHERE nth <= ?2 GROUP BY host
+             HAVING count(*) = ?2 AND sum(state IN ('inconclusive', 'refused', 'expired', 'lost')) = ?2
+             ORDER BY host",
+        )
+        .bind(micros(since))
+        .bind(count)
+        .fetch_all(self.0.readers())
+        .await
+        .during("look for hosts without answers")?;
+        rows.iter().map(|row| parsed(row, "host")).collect()
+    }
+
     /// What is at work and was told to stop.
     pub async fn to_cancel(&self) -> Result<Vec<TaskRecord>> {
         self.select("state IN ('offered', 'running') AND cancel_reason IS NOT NULL ORDER BY id")
