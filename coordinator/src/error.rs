@@ -53,7 +53,9 @@ impl Classify for Class {
         if let Some(error) = error.downcast_ref::<dr_store::Error>() {
             return by_store(error).map(|class| (class, Vec::new()));
         }
-        error.downcast_ref::<io::Error>().map(|error| (by_io(error), Vec::new()))
+        error
+            .downcast_ref::<io::Error>()
+            .map(|error| (by_io(error), Vec::new()))
     }
 
     fn unknown() -> Self {
@@ -97,7 +99,11 @@ fn by_store(error: &dr_store::Error) -> Option<Class> {
         dr_store::Error::NotFound { .. } => Some(Class::NotFound),
         dr_store::Error::Value { .. } | dr_store::Error::Migrate { .. } => Some(Class::Damaged),
         // Its cause says more: no space, no permission.
-        _ => error.source().and_then(|source| source.downcast_ref()).map(by_io).or(Some(Class::Store)),
+        _ => error
+            .source()
+            .and_then(|source| source.downcast_ref())
+            .map(by_io)
+            .or(Some(Class::Store)),
     }
 }
 

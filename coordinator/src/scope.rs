@@ -43,7 +43,11 @@ impl FromStr for Scope {
 /// The one way to write it, so that what was suspended can be resumed by the same words.
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_all() { f.write_str(FLEET) } else { self.0.fmt(f) }
+        if self.0.is_all() {
+            f.write_str(FLEET)
+        } else {
+            self.0.fmt(f)
+        }
     }
 }
 
@@ -53,7 +57,12 @@ mod tests {
 
     #[test]
     fn the_same_hosts_are_written_the_same_way() {
-        for (written, normal) in [("fleet", "fleet"), ("*", "fleet"), ("host=db-1", "host=db-1"), (" env=prod ", "env=prod")] {
+        for (written, normal) in [
+            ("fleet", "fleet"),
+            ("*", "fleet"),
+            ("host=db-1", "host=db-1"),
+            (" env=prod ", "env=prod"),
+        ] {
             assert_eq!(written.parse::<Scope>().unwrap().to_string(), normal);
         }
         assert!("env=".parse::<Scope>().is_err());
@@ -63,8 +72,18 @@ mod tests {
     fn a_scope_covers_its_hosts_only() {
         let labels = Labels::parse(["env=prod"]).unwrap();
         let host: HostName = "db-1".parse().unwrap();
-        for (scope, covers) in [("fleet", true), ("host=db-1", true), ("host=db-2", false), ("env=prod", true), ("env=test", false)] {
-            assert_eq!(scope.parse::<Scope>().unwrap().covers(&host, &labels), covers, "{scope}");
+        for (scope, covers) in [
+            ("fleet", true),
+            ("host=db-1", true),
+            ("host=db-2", false),
+            ("env=prod", true),
+            ("env=test", false),
+        ] {
+            assert_eq!(
+                scope.parse::<Scope>().unwrap().covers(&host, &labels),
+                covers,
+                "{scope}"
+            );
         }
     }
 }

@@ -39,13 +39,20 @@ pub struct Guard {
 impl Guard {
     /// A guard for the fleet of `domain`.
     pub fn new(domain: Domain, revocations: Revocations, refusals: Refusals) -> Self {
-        Self { domain, revocations, refusals }
+        Self {
+            domain,
+            revocations,
+            refusals,
+        }
     }
 
     /// Who calls, if they may.
     fn judge(&self, path: &str, peer: Option<&Peer>) -> Result<Option<Caller>, Refused> {
         let Some(rule) = rule(path) else {
-            return Err(Refused::new(Reason::UnknownMethod, format!("{path} is no method of this coordinator")));
+            return Err(Refused::new(
+                Reason::UnknownMethod,
+                format!("{path} is no method of this coordinator"),
+            ));
         };
         if rule == Rule::Open {
             return Ok(None);
@@ -60,7 +67,10 @@ impl Guard {
             return Err(Refused::new(Reason::OtherDomain, message));
         }
         if self.revocations.refuse(certificate) {
-            return Err(Refused::new(Reason::Revoked, format!("the certificate of `{identity}` was revoked")));
+            return Err(Refused::new(
+                Reason::Revoked,
+                format!("the certificate of `{identity}` was revoked"),
+            ));
         }
         if !rule.admits(identity.role) {
             let message = format!("`{identity}` is not {}", rule.wanted());
@@ -98,7 +108,10 @@ impl<S> Layer<S> for Guard {
     type Service = Guarded<S>;
 
     fn layer(&self, inner: S) -> Guarded<S> {
-        Guarded { guard: self.clone(), inner }
+        Guarded {
+            guard: self.clone(),
+            inner,
+        }
     }
 }
 

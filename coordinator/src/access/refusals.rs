@@ -105,7 +105,14 @@ impl Refusals {
             overflow: overflow.clone(),
             kinds: HashMap::new(),
         };
-        (Self { metrics, sender, overflow }, auditor)
+        (
+            Self {
+                metrics,
+                sender,
+                overflow,
+            },
+            auditor,
+        )
     }
 
     /// Counts a refusal and has it written. Never waits.
@@ -161,12 +168,20 @@ impl Auditor {
             return;
         }
         let full = self.kinds.len() >= MOST_KINDS;
-        let kind = if full { others(refusal.reason) } else { refusal.clone() };
-        let seen = self.kinds.entry(kind).or_insert(Seen { since: Instant::now(), repeats: 0 });
+        let kind = if full {
+            others(refusal.reason)
+        } else {
+            refusal.clone()
+        };
+        let seen = self.kinds.entry(kind).or_insert(Seen {
+            since: Instant::now(),
+            repeats: 0,
+        });
         if full {
             seen.repeats += 1;
         } else {
-            self.write(refusal.reason, &refusal.actor, &refusal.subject, 1).await;
+            self.write(refusal.reason, &refusal.actor, &refusal.subject, 1)
+                .await;
         }
     }
 
@@ -184,14 +199,20 @@ impl Auditor {
             .collect();
         for kind in old {
             if let Some(seen) = self.kinds.remove(&kind).filter(|seen| seen.repeats > 0) {
-                self.write(kind.reason, &kind.actor, &kind.subject, seen.repeats).await;
+                self.write(kind.reason, &kind.actor, &kind.subject, seen.repeats)
+                    .await;
             }
         }
     }
 
     async fn write(&self, reason: &str, actor: &str, subject: &str, times: u64) {
         let details = serde_json::json!({ "reason": reason, "times": times });
-        if let Err(error) = self.store.audit().append(actor, "call.refused", subject, &details).await {
+        if let Err(error) = self
+            .store
+            .audit()
+            .append(actor, "call.refused", subject, &details)
+            .await
+        {
             let error = dr_terminal::in_one_line(&error);
             tracing::error!(%error, actor, subject, "a refusal is not in the audit log");
         }

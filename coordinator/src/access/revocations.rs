@@ -40,12 +40,16 @@ impl Revocations {
     }
 
     fn current(&self) -> Arc<Revoked> {
-        self.revoked.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.revoked
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Whether a certificate is refused.
     pub fn refuse(&self, certificate: &Certificate) -> bool {
-        self.current().refuses(certificate.serial.as_str(), certificate.identity.host())
+        self.current()
+            .refuses(certificate.serial.as_str(), certificate.identity.host())
     }
 
     /// Reads the store again and ends streams that are refused now; how many those were.

@@ -40,7 +40,10 @@ impl Rule {
 
 /// The rule of a method by its path, such as `/drill.v1.Fleet/GetStatus`.
 pub fn rule(path: &str) -> Option<Rule> {
-    TABLE.iter().find(|(method, _)| *method == path).map(|(_, rule)| *rule)
+    TABLE
+        .iter()
+        .find(|(method, _)| *method == path)
+        .map(|(_, rule)| *rule)
 }
 
 /// Every method that is served.
@@ -78,7 +81,10 @@ pub const TABLE: &[(&str, Rule)] = &[
     ("/drill.v1.Audit/VerifyAudit", Rule::Viewer),
     ("/grpc.health.v1.Health/Check", Rule::Open),
     ("/grpc.health.v1.Health/Watch", Rule::Open),
-    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Rule::Viewer),
+    (
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        Rule::Viewer,
+    ),
 ];
 
 #[cfg(test)]
@@ -88,15 +94,23 @@ mod tests {
     #[test]
     fn no_method_stands_in_two_rows() {
         for (index, (method, _)) in TABLE.iter().enumerate() {
-            assert!(TABLE[index + 1..].iter().all(|(other, _)| other != method), "{method}");
+            assert!(
+                TABLE[index + 1..].iter().all(|(other, _)| other != method),
+                "{method}"
+            );
         }
     }
 
     #[test]
     fn what_changes_something_is_for_operators() {
-        for (method, rule) in TABLE.iter().filter(|(method, _)| method.starts_with("/drill.v1.")) {
+        for (method, rule) in TABLE
+            .iter()
+            .filter(|(method, _)| method.starts_with("/drill.v1."))
+        {
             let name = method.rsplit('/').next().unwrap_or_default();
-            let reads = ["Get", "List", "Preview", "Watch", "VerifyAudit"].iter().any(|verb| name.starts_with(verb));
+            let reads = ["Get", "List", "Preview", "Watch", "VerifyAudit"]
+                .iter()
+                .any(|verb| name.starts_with(verb));
             let expected: &[Rule] = match *method {
                 m if m.contains("AgentGateway") => &[Rule::Agent],
                 m if m.contains("Enrollment") => &[Rule::Open],

@@ -39,21 +39,36 @@ pub(super) async fn run(global: &Global, ui: &Ui, arguments: &Arguments) -> Outc
     // Opening makes a store that is not there: a copy of nothing would look like a copy.
     let file = Store::file_of(&config.store)?;
     if !file.exists() {
-        return Err(Failure::new(Class::NotFound, format!("there is no store at {}", file.display())));
+        return Err(Failure::new(
+            Class::NotFound,
+            format!("there is no store at {}", file.display()),
+        ));
     }
-    let store = Store::open(&config.store, clock).await.doing(|| "open the store".to_owned())?;
+    let store = Store::open(&config.store, clock)
+        .await
+        .doing(|| "open the store".to_owned())?;
     let backup = Backup::new(store.clone(), wanted.options())?;
     let done = backup.now().await;
     store.close().await;
     let BackedUp::Made { name, bytes, pruned } = done? else {
-        return Err(Failure::new(Class::Internal, "no copy was made although one was asked for"));
+        return Err(Failure::new(
+            Class::Internal,
+            "no copy was made although one was asked for",
+        ));
     };
-    let made = Made { copy: wanted.to.join(name), bytes, pruned };
+    let made = Made {
+        copy: wanted.to.join(name),
+        bytes,
+        pruned,
+    };
     if ui.is_json() {
         ui.json(&made)?;
     } else {
         ui.data(&made.copy.display().to_string())?;
-        ui.say(&format!("{bytes} bytes, encrypted to {} recipients; {pruned} old copies removed", wanted.recipients.len()));
+        ui.say(&format!(
+            "{bytes} bytes, encrypted to {} recipients; {pruned} old copies removed",
+            wanted.recipients.len()
+        ));
     }
     Ok(Code::Done)
 }
@@ -64,8 +79,13 @@ fn wanted(configured: Option<config::Backup>, arguments: &Arguments) -> Result<c
         (Some(configured), _) => configured,
         (None, Some(to)) => config::Backup::once(to.clone()),
         (None, None) => {
-            let failure = Failure::new(Class::Usage, "no `backup` is configured, so that nothing says where to");
-            return Err(failure.hint("give --to DIR and --recipient KEY, or name `backup` in coordinator.toml"));
+            let failure = Failure::new(
+                Class::Usage,
+                "no `backup` is configured, so that nothing says where to",
+            );
+            return Err(
+                failure.hint("give --to DIR and --recipient KEY, or name `backup` in coordinator.toml")
+            );
         }
     };
     if let Some(to) = &arguments.to {

@@ -18,7 +18,12 @@ pub(super) struct Arguments {
 
 pub(super) fn run(ui: &Ui, arguments: &Arguments) -> Outcome {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), "dr-coordinator", &mut script);
+    clap_complete::generate(
+        arguments.shell,
+        &mut Cli::command(),
+        "dr-coordinator",
+        &mut script,
+    );
     ui.data(&String::from_utf8_lossy(&script))?;
     Ok(Code::Done)
 }

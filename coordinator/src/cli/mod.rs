@@ -22,7 +22,11 @@ use crate::error::{Failure, Outcome};
 /// The coordinator of a fleet: tracks the drill schedule, drives the agents, keeps what they proved.
 #[derive(Debug, Parser)]
 #[command(name = "dr-coordinator", version, about, max_term_width = 100, after_help = EXIT_CODES)]
-#[command(disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -39,7 +43,13 @@ struct Global {
           default_value = DEFAULT_PATH)]
     config: PathBuf,
     /// How results are printed
-    #[arg(long, global = true, value_enum, default_value_t, hide_possible_values = false)]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        hide_possible_values = false
+    )]
     output: Format,
     /// When to use colours
     #[arg(long, global = true, value_enum, default_value_t)]
@@ -73,7 +83,9 @@ impl Global {
             Ok(filter) if !filter.is_empty() => filter,
             _ => match (self.quiet, self.verbose) {
                 (true, _) => "warn".to_owned(),
-                (_, 0) if daemon => "warn,dr_coordinator=info,dr_store=info,dr_proto=info,dr_telemetry=info".to_owned(),
+                (_, 0) if daemon => {
+                    "warn,dr_coordinator=info,dr_store=info,dr_proto=info,dr_telemetry=info".to_owned()
+                }
                 (_, 0) => "warn".to_owned(),
                 (_, 1) => "info".to_owned(),
                 (_, _) => "info,dr_coordinator=debug,dr_store=debug,dr_proto=debug".to_owned(),

@@ -51,7 +51,9 @@ pub(super) async fn run(global: &Global, ui: &Ui, arguments: &Arguments) -> Outc
     match report.audit_broken_at {
         None => Ok(Code::Done),
         Some(number) => {
-            ui.warn(&format!("the audit log of the copy is broken at entry {number}; `drctl audit verify` tells why"));
+            ui.warn(&format!(
+                "the audit log of the copy is broken at entry {number}; `drctl audit verify` tells why"
+            ));
             Ok(Code::Partial)
         }
     }

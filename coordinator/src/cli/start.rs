@@ -40,7 +40,11 @@ fn in_runtime(global: &Global, command: Command, ui: &dr_terminal::Ui) -> Outcom
         .doing(|| "start the runtime".to_owned())?;
     let outcome = runtime.block_on(async {
         // The daemon's telemetry is part of its configuration: a broken file must be told before anything else.
-        let telemetry = if command.is_daemon() { global.load()?.telemetry } else { None };
+        let telemetry = if command.is_daemon() {
+            global.load()?.telemetry
+        } else {
+            None
+        };
         let _telemetry = start_telemetry(global, command.is_daemon(), telemetry.as_ref())?;
         command.execute(global, ui).await
     });

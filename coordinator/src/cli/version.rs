@@ -21,7 +21,10 @@ pub(super) fn run(ui: &Ui) -> Outcome {
     if ui.is_json() {
         ui.json(&versions)?;
     } else {
-        ui.data(&format!("dr-coordinator {}, agent protocol {}", versions.coordinator, versions.protocol))?;
+        ui.data(&format!(
+            "dr-coordinator {}, agent protocol {}",
+            versions.coordinator, versions.protocol
+        ))?;
     }
     Ok(Code::Done)
 }

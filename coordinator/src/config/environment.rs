@@ -30,16 +30,32 @@ pub const VARIABLES: &[(&str, &str, Shape)] = &[
     ("DR_COORDINATOR_STORE", "store", Shape::Text),
     ("DR_COORDINATOR_BACKUP_TO", "backup.to", Shape::Text),
     ("DR_COORDINATOR_BACKUP_EVERY", "backup.every", Shape::Text),
-    ("DR_COORDINATOR_BACKUP_RECIPIENTS", "backup.recipients", Shape::List),
+    (
+        "DR_COORDINATOR_BACKUP_RECIPIENTS",
+        "backup.recipients",
+        Shape::List,
+    ),
     ("DR_COORDINATOR_LIMITS_TASKS", "limits.tasks", Shape::Number),
     ("DR_COORDINATOR_LIMITS_PER_HOST", "limits.per_host", Shape::Number),
     ("DR_COORDINATOR_AGENTS_HEARTBEAT", "agents.heartbeat", Shape::Text),
-    ("DR_COORDINATOR_AGENTS_LOST_AFTER", "agents.lost_after", Shape::Text),
-    ("DR_COORDINATOR_AGENTS_MAX_CLOCK_SKEW", "agents.max_clock_skew", Shape::Text),
+    (
+        "DR_COORDINATOR_AGENTS_LOST_AFTER",
+        "agents.lost_after",
+        Shape::Text,
+    ),
+    (
+        "DR_COORDINATOR_AGENTS_MAX_CLOCK_SKEW",
+        "agents.max_clock_skew",
+        Shape::Text,
+    ),
     ("DR_COORDINATOR_HISTORY_RUNS", "history.runs", Shape::Text),
     ("DR_COORDINATOR_HISTORY_AUDIT", "history.audit", Shape::Text),
     ("DR_COORDINATOR_METRICS_LISTEN", "metrics.listen", Shape::Text),
-    ("DR_COORDINATOR_METRICS_PER_HOST", "metrics.per_host", Shape::Switch),
+    (
+        "DR_COORDINATOR_METRICS_PER_HOST",
+        "metrics.per_host",
+        Shape::Switch,
+    ),
     ("DR_COORDINATOR_TELEMETRY_OTLP", "telemetry.otlp", Shape::Text),
 ];
 
@@ -57,8 +73,11 @@ pub(super) fn apply(document: &mut Table, variable: &str, text: &str) -> Result<
         hint,
     };
     let Some((_, key, shape)) = VARIABLES.iter().find(|(name, ..)| *name == variable) else {
-        let known: Vec<&str> =
-            VARIABLES.iter().map(|(name, ..)| *name).chain(NOT_KEYS.iter().copied()).collect();
+        let known: Vec<&str> = VARIABLES
+            .iter()
+            .map(|(name, ..)| *name)
+            .chain(NOT_KEYS.iter().copied())
+            .collect();
         let hint = suggest(variable, &known, "variable");
         return Err(wrong("no such variable is known".to_owned(), hint));
     };

@@ -43,13 +43,18 @@ impl Error {
                 "name another with --config; `dr-coordinator sample` prints one to start from".to_owned(),
             ],
             Self::Variable { hint, .. } => hint.clone().into_iter().collect(),
-            Self::File { problems, .. } => {
-                problems.iter().filter_map(|problem| problem.hint.clone()).collect()
-            }
+            Self::File { problems, .. } => problems
+                .iter()
+                .filter_map(|problem| problem.hint.clone())
+                .collect(),
         }
     }
 }
 
 fn list(problems: &[Problem]) -> String {
-    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n  ")
+    problems
+        .iter()
+        .map(Problem::to_string)
+        .collect::<Vec<_>>()
+        .join("\n  ")
 }

@@ -14,7 +14,10 @@ pub const DEFAULT_PATH: &str = "/etc/drctl/coordinator.toml";
 
 /// Reads the file and the variables of the environment, which are an argument so that tests own them.
 pub fn load(file: &Path, variables: &[(OsString, OsString)]) -> Result<Config, Error> {
-    let text = std::fs::read_to_string(file).map_err(|source| Error::Read { path: file.to_owned(), source })?;
+    let text = std::fs::read_to_string(file).map_err(|source| Error::Read {
+        path: file.to_owned(),
+        source,
+    })?;
     let mut document = parse(file, &text)?;
     let config = apply_environment(&mut document, variables, file)?;
     let problems = validate::problems(&config);

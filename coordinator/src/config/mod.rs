@@ -11,9 +11,12 @@ mod validate;
 pub use self::environment::VARIABLES;
 pub use self::error::Error;
 pub use self::load::{DEFAULT_PATH, load};
-pub use self::model::{Agents, Authority, Backup, Config, History, Limits, Metrics, Objective, Telemetry, Tls};
+pub use self::model::{
+    Agents, Authority, Backup, Config, History, Limits, Metrics, Objective, Telemetry, Tls,
+};
 
 /// The commented sample, as it ships.
 pub const SAMPLE: &str = include_str!("../../coordinator.sample.toml");
 
-
+#[cfg(test)]
+mod tests;

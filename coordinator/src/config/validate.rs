@@ -58,7 +58,10 @@ fn paths(config: &Config, findings: &mut Findings) {
         if !(Duration::from_secs(300)..=Duration::from_secs(400 * 86_400)).contains(&life) {
             findings.add(
                 "authority.agent_certificates",
-                format!("`{}` is no lifetime for a certificate", authority.agent_certificates),
+                format!(
+                    "`{}` is no lifetime for a certificate",
+                    authority.agent_certificates
+                ),
                 "use 5m to 400d; `7d` is usual, agents renew theirs at two thirds of it",
             );
         }
@@ -84,24 +87,33 @@ fn addresses(config: &Config, findings: &mut Findings) {
             );
         }
     }
-    if let Some(metrics) = &config.metrics {
-        if metrics.listen == config.listen && metrics.listen.port() != 0 {
-            findings.add(
-                "metrics.listen",
-                format!("`{}` is where agents and operators dial in", metrics.listen),
-                "give metrics a port of their own, such as 127.0.0.1:9630",
-            );
-        }
+    if let Some(metrics) = &config.metrics
+        && metrics.listen == config.listen
+        && metrics.listen.port() != 0
+    {
+        findings.add(
+            "metrics.listen",
+            format!("`{}` is where agents and operators dial in", metrics.listen),
+            "give metrics a port of their own, such as 127.0.0.1:9630",
+        );
     }
 }
 
 fn check_backup(backup: &Backup, findings: &mut Findings) {
     findings.absolute("backup.to", &backup.to);
     if backup.every.0 < Duration::from_secs(60) {
-        findings.add("backup.every", format!("`{}` is too often", backup.every), "use 1m or more; `1h` is usual");
+        findings.add(
+            "backup.every",
+            format!("`{}` is too often", backup.every),
+            "use 1m or more; `1h` is usual",
+        );
     }
     if backup.keep == 0 {
-        findings.add("backup.keep", "0 keeps no copy at all", "use 1 or more; 48 keeps two days of hourly copies");
+        findings.add(
+            "backup.keep",
+            "0 keeps no copy at all",
+            "use 1 or more; 48 keeps two days of hourly copies",
+        );
     }
     if backup.recipients.is_empty() {
         findings.add(
@@ -113,18 +125,33 @@ fn check_backup(backup: &Backup, findings: &mut Findings) {
     for (index, recipient) in backup.recipients.iter().enumerate() {
         let key = format!("backup.recipients[{index}]");
         if recipient.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-") {
-            findings.add(key, "\"...\" is a private key", "take it off this host and write its public `age1…` half here");
+            findings.add(
+                key,
+                "\"...\" is a private key",
+                "take it off this host and write its public `age1…` half here",
+            );
         } else if recipient.parse::<age::x25519::Recipient>().is_err() {
-            findings.add(key, format!("`{recipient}` is not an age public key"), "use one that begins with `age1`");
+            findings.add(
+                key,
+                format!("`{recipient}` is not an age public key"),
+                "use one that begins with `age1`",
+            );
         }
     }
 }
 
 fn limits(config: &Config, findings: &mut Findings) {
     let limits = &config.limits;
-    for (key, value) in [("limits.tasks", limits.tasks), ("limits.per_host", limits.per_host)] {
+    for (key, value) in [
+        ("limits.tasks", limits.tasks),
+        ("limits.per_host", limits.per_host),
+    ] {
         if value == 0 {
-            findings.add(key, "0 lets nothing start", "use 1 or more; to stop work for a while use `drctl suspend`");
+            findings.add(
+                key,
+                "0 lets nothing start",
+                "use 1 or more; to stop work for a while use `drctl suspend`",
+            );
         }
     }
     for (label, cap) in &limits.per_label {
@@ -141,7 +168,11 @@ fn limits(config: &Config, findings: &mut Findings) {
 fn agents(config: &Config, findings: &mut Findings) {
     let agents = &config.agents;
     if agents.heartbeat.0 < Duration::from_millis(100) {
-        findings.add("agents.heartbeat", format!("`{}` is too often", agents.heartbeat), "`15s` is usual");
+        findings.add(
+            "agents.heartbeat",
+            format!("`{}` is too often", agents.heartbeat),
+            "`15s` is usual",
+        );
     }
     if agents.lost_after.0 < agents.heartbeat.0 * 2 {
         findings.add(
@@ -156,7 +187,11 @@ fn objectives(config: &Config, findings: &mut Findings) {
     for (index, objective) in config.objectives.iter().enumerate() {
         let key = format!("objectives[{index}]");
         if objective.rpo.is_none() && objective.rto.is_none() && objective.proof.is_none() {
-            findings.add(key, "nothing is asked", "set at least one of `rpo`, `rto` and `proof`");
+            findings.add(
+                key,
+                "nothing is asked",
+                "set at least one of `rpo`, `rto` and `proof`",
+            );
         } else if objective.proof_age.is_some() && objective.proof.is_none() {
             findings.add(
                 format!("{key}.proof_age"),

@@ -46,7 +46,13 @@ struct Told {
 impl Announcer {
     /// Announces what is in `store` to the streams in `live`.
     pub fn new(store: Store, clock: SharedClock, live: Live) -> Self {
-        Self { store, clock, live, told: HashMap::new(), stale: true }
+        Self {
+            store,
+            clock,
+            live,
+            told: HashMap::new(),
+            stale: true,
+        }
     }
 
     /// Announces until cancelled.
@@ -77,7 +83,8 @@ impl Announcer {
     /// Tells those who must be told.
     async fn pass(&mut self) -> Result<(), handle::Error> {
         let usable: HashMap<HostName, u64> = self.live.usable().into_iter().collect();
-        self.told.retain(|host, told| usable.get(host) == Some(&told.stream));
+        self.told
+            .retain(|host, told| usable.get(host) == Some(&told.stream));
         // Suspensions end by themselves: whoever was told of one is looked at each time.
         let due = self.stale
             || usable.len() > self.told.len()

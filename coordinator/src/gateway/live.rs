@@ -133,7 +133,11 @@ pub(super) struct Attached {
 impl Attached {
     /// Whether this is still the host's stream.
     pub(super) fn is_current(&self) -> bool {
-        self.live.lock().hosts.get(&self.host).is_some_and(|entry| entry.number == self.number)
+        self.live
+            .lock()
+            .hosts
+            .get(&self.host)
+            .is_some_and(|entry| entry.number == self.number)
     }
 
     /// Lets messages for the host be queued from now on.
@@ -143,7 +147,8 @@ impl Attached {
 
     /// Notes that the agent was heard of.
     pub(super) fn heard(&self, now: Timestamp) {
-        self.live.with(&self.host, self.number, |entry| entry.facts.heard = now);
+        self.live
+            .with(&self.host, self.number, |entry| entry.facts.heard = now);
     }
 
     /// Notes what a heartbeat says.
@@ -161,8 +166,16 @@ impl Attached {
     /// Whether progress of this attempt came before.
     pub(super) fn knows(&self, key: TaskKey) -> bool {
         let streams = self.live.lock();
-        let entry = streams.hosts.get(&self.host).filter(|entry| entry.number == self.number);
-        entry.is_some_and(|entry| entry.progress.get(&key.task).is_some_and(|(known, _)| *known == key))
+        let entry = streams
+            .hosts
+            .get(&self.host)
+            .filter(|entry| entry.number == self.number);
+        entry.is_some_and(|entry| {
+            entry
+                .progress
+                .get(&key.task)
+                .is_some_and(|(known, _)| *known == key)
+        })
     }
 
     /// Notes how far a task is.
@@ -170,7 +183,9 @@ impl Attached {
         self.live.with(&self.host, self.number, |entry| {
             let known = entry.progress.contains_key(&update.key.task);
             if known || entry.progress.len() < MOST_TASKS {
-                entry.progress.insert(update.key.task, (update.key, update.progress));
+                entry
+                    .progress
+                    .insert(update.key.task, (update.key, update.progress));
             }
         });
     }
@@ -186,7 +201,11 @@ impl Attached {
 impl Drop for Attached {
     fn drop(&mut self) {
         let mut streams = self.live.lock();
-        if streams.hosts.get(&self.host).is_some_and(|entry| entry.number == self.number) {
+        if streams
+            .hosts
+            .get(&self.host)
+            .is_some_and(|entry| entry.number == self.number)
+        {
             streams.hosts.remove(&self.host);
         }
     }
@@ -308,14 +327,23 @@ impl Live {
     /// Hosts whose certificate two processes came with since `since`.
     pub fn duplicates(&self, since: Timestamp) -> Vec<(HostName, Duplicate)> {
         let streams = self.lock();
-        let fresh = streams.duplicates.iter().filter(|(_, duplicate)| duplicate.at >= since);
-        fresh.map(|(host, duplicate)| (host.clone(), duplicate.clone())).collect()
+        let fresh = streams
+            .duplicates
+            .iter()
+            .filter(|(_, duplicate)| duplicate.at >= since);
+        fresh
+            .map(|(host, duplicate)| (host.clone(), duplicate.clone()))
+            .collect()
     }
 
     /// All hosts with a stream, and what their streams tell.
     pub fn all(&self) -> HashMap<HostName, Facts> {
         let streams = self.lock();
-        streams.hosts.iter().map(|(host, entry)| (host.clone(), entry.facts.clone())).collect()
+        streams
+            .hosts
+            .iter()
+            .map(|(host, entry)| (host.clone(), entry.facts.clone()))
+            .collect()
     }
 
     /// What a host's stream tells.
@@ -331,7 +359,12 @@ impl Live {
     /// How far a task is, as its host last said.
     pub fn progress(&self, host: &HostName, task: TaskId) -> Option<Progress> {
         let streams = self.lock();
-        streams.hosts.get(host)?.progress.get(&task).map(|(_, progress)| progress.clone())
+        streams
+            .hosts
+            .get(host)?
+            .progress
+            .get(&task)
+            .map(|(_, progress)| progress.clone())
     }
 }
 

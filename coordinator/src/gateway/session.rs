@@ -118,7 +118,14 @@ impl Session {
         incoming: Streaming<v1::AgentMessage>,
     ) -> (Self, Answers) {
         let (out, answers) = mpsc::channel(WAITING);
-        let session = Self { desk, certificate, host, incoming, out, history_came: false };
+        let session = Self {
+            desk,
+            certificate,
+            host,
+            incoming,
+            out,
+            history_came: false,
+        };
         (session, answers)
     }
 
@@ -181,7 +188,10 @@ impl Session {
     fn silent(&self) -> Goodbye {
         Goodbye {
             reason: GoodbyeReason::Shutdown,
-            message: format!("nothing was heard for {} s; attach again", self.desk.lost_after.as_secs()),
+            message: format!(
+                "nothing was heard for {} s; attach again",
+                self.desk.lost_after.as_secs()
+            ),
         }
     }
 
@@ -208,12 +218,19 @@ impl Session {
 
 /// A message that can not be read.
 fn broken(error: &wire::Error) -> End {
-    End::protocol(format!("a message can not be read: {}", dr_terminal::in_one_line(error)))
+    End::protocol(format!(
+        "a message can not be read: {}",
+        dr_terminal::in_one_line(error)
+    ))
 }
 
 /// Versions are too far apart.
 fn too_far(theirs: u32) -> End {
-    let (older, newer) = if theirs < PROTOCOL { ("agent", "coordinator") } else { ("coordinator", "agent") };
+    let (older, newer) = if theirs < PROTOCOL {
+        ("agent", "coordinator")
+    } else {
+        ("coordinator", "agent")
+    };
     End::Told(Goodbye {
         reason: GoodbyeReason::Version,
         message: format!(

@@ -52,20 +52,34 @@ impl Enrolment {
         lifetime: Duration,
     ) -> Self {
         let places = Arc::new(Semaphore::new(AT_A_TIME));
-        Self { store, clock, authority, domain, lifetime, places }
+        Self {
+            store,
+            clock,
+            authority,
+            domain,
+            lifetime,
+            places,
+        }
     }
 
     /// Trades a token for a certificate.
     pub async fn enrol(&self, secret: &str, host: &str, request: &str) -> Result<Issued, Error> {
-        let _place = self.places.try_acquire().map_err(|_| Error::Busy { what: "enrolments" })?;
-        let secret: Secret = secret.parse().map_err(|error: dr_proto::model::ParseTokenError| Error::Invalid {
-            field: "token",
-            reason: error.to_string(),
-        })?;
-        let host: HostName = host.parse().map_err(|error: dr_proto::model::ParseHostError| Error::Invalid {
-            field: "host",
-            reason: error.to_string(),
-        })?;
+        let _place = self
+            .places
+            .try_acquire()
+            .map_err(|_| Error::Busy { what: "enrolments" })?;
+        let secret: Secret = secret
+            .parse()
+            .map_err(|error: dr_proto::model::ParseTokenError| Error::Invalid {
+                field: "token",
+                reason: error.to_string(),
+            })?;
+        let host: HostName =
+            host.parse()
+                .map_err(|error: dr_proto::model::ParseHostError| Error::Invalid {
+                    field: "host",
+                    reason: error.to_string(),
+                })?;
         let request = Request::parse(request).map_err(Error::Request)?;
         let (hash, key) = (secret.hash().to_string(), request.key_fingerprint().to_string());
         let applicant = Applicant {
@@ -83,10 +97,16 @@ impl Enrolment {
 
     /// A further certificate for a host that holds one.
     pub async fn renew(&self, host: &HostName, request: &str) -> Result<Issued, Error> {
-        let _place = self.places.try_acquire().map_err(|_| Error::Busy { what: "renewals" })?;
+        let _place = self
+            .places
+            .try_acquire()
+            .map_err(|_| Error::Busy { what: "renewals" })?;
         let request = Request::parse(request).map_err(Error::Request)?;
         let (issued, certificate) = self.sign(host, request).await?;
-        self.store.certificates().record(&certificate, &certificate.identity).await?;
+        self.store
+            .certificates()
+            .record(&certificate, &certificate.identity)
+            .await?;
         tracing::info!(%host, serial = certificate.serial, "a host renewed its certificate");
         Ok(issued)
     }
@@ -100,7 +120,10 @@ impl Enrolment {
         };
         let (lifetime, now) = (self.lifetime, self.clock.now());
         let signing = move || authority.issue(&request, &identity, &Names::default(), lifetime, now);
-        let signed = tokio::task::spawn_blocking(signing).await.map_err(pki::Error::Broken).flatten();
+        let signed = tokio::task::spawn_blocking(signing)
+            .await
+            .map_err(pki::Error::Broken)
+            .flatten();
         let signed = signed.map_err(Error::Sign)?;
         let certificate = Certificate {
             serial: signed.serial.to_string(),

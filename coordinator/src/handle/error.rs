@@ -141,7 +141,9 @@ impl Error {
     pub fn hint(&self) -> String {
         let hint = match self {
             Self::NotFound { kind: "host", .. } => "`drctl agent list` shows all hosts",
-            Self::NotFound { kind: "run" | "task", .. } => "`drctl run list` shows all runs",
+            Self::NotFound {
+                kind: "run" | "task", ..
+            } => "`drctl run list` shows all runs",
             Self::NotFound { kind: "plan", .. } => "`drctl plan list` shows all plans",
             Self::NoHosts { .. } => "`drctl agent list --select LABELS` shows what a selector matches",
             Self::NotWelcome { .. } => "`drctl agent show HOST` tells why",
@@ -162,7 +164,9 @@ fn of_store(error: &dr_store::Error) -> Code {
         dr_store::Error::Barred { .. } | dr_store::Error::Token(_) => Code::PermissionDenied,
         dr_store::Error::Step { .. } | dr_store::Error::Refused(_) => Code::FailedPrecondition,
         dr_store::Error::Value { .. } | dr_store::Error::Encode { .. } => Code::DataLoss,
-        dr_store::Error::Query { .. } | dr_store::Error::Open { .. } | dr_store::Error::Copy { .. } => Code::Unavailable,
+        dr_store::Error::Query { .. } | dr_store::Error::Open { .. } | dr_store::Error::Copy { .. } => {
+            Code::Unavailable
+        }
         dr_store::Error::Url(_) | dr_store::Error::Migrate { .. } => Code::Internal,
     }
 }

@@ -61,18 +61,29 @@ impl ActivePlan {
 
     /// Whether it picks the host at this moment, whatever that protects.
     pub fn selects(&self, host: &HostName, labels: &Labels, at: Timestamp) -> bool {
-        let member = Member { host, labels, sources: None };
+        let member = Member {
+            host,
+            labels,
+            sources: None,
+        };
         self.0.select.labels.matches(host, labels) && !self.is_excluded(member, at)
     }
 
     /// Whether it covers a source of the host at this moment.
     pub fn covers(&self, member: Member<'_>, source: &str, at: Timestamp) -> bool {
-        self.0.covers(member, at).sources().iter().any(|covered| covered == source)
+        self.0
+            .covers(member, at)
+            .sources()
+            .iter()
+            .any(|covered| covered == source)
     }
 
     fn is_excluded(&self, member: Member<'_>, at: Timestamp) -> bool {
         let holds = |until: Option<Timestamp>| until.is_none_or(|until| at < until);
-        self.0.exclude.iter().any(|exclusion| exclusion.host == *member.host && holds(exclusion.until))
+        self.0
+            .exclude
+            .iter()
+            .any(|exclusion| exclusion.host == *member.host && holds(exclusion.until))
     }
 }
 
@@ -114,7 +125,10 @@ impl Plans {
             by,
         };
         let (record, applied) = self.store.plans().apply(&new).await?;
-        Ok((self.view(record, &FleetState::read(&self.store).await?).await?, applied))
+        Ok((
+            self.view(record, &FleetState::read(&self.store).await?).await?,
+            applied,
+        ))
     }
 
     /// What the next run of a plan in force would do.
@@ -128,7 +142,10 @@ impl Plans {
         let plan = parse(text)?;
         let fleet = FleetState::read(&self.store).await?;
         let now = self.clock.now();
-        let start = plan.schedule.next_slot(now).map_or_else(|| Start::now(now), Start::on_time);
+        let start = plan
+            .schedule
+            .next_slot(now)
+            .map_or_else(|| Start::now(now), Start::on_time);
         // What another plan will hold up is not known before its run: a warning says so.
         let planned = planner::plan(&plan, &fleet, start, &BTreeMap::new());
         Ok(Preview {
@@ -166,10 +183,14 @@ impl Plans {
     }
 
     async fn record(&self, name: &str) -> Result<PlanRecord, Error> {
-        self.store.plans().get(name).await?.ok_or_else(|| Error::NotFound {
-            kind: "plan",
-            name: name.to_owned(),
-        })
+        self.store
+            .plans()
+            .get(name)
+            .await?
+            .ok_or_else(|| Error::NotFound {
+                kind: "plan",
+                name: name.to_owned(),
+            })
     }
 
     async fn view(&self, record: PlanRecord, fleet: &FleetState) -> Result<PlanView, Error> {
@@ -177,13 +198,24 @@ impl Plans {
         let last_run = self.store.runs().newest_of(&record.name).await?;
         // A text that this version can not read was applied by a newer one: it is shown, and covers nothing here.
         let plan = Plan::parse(&record.text).ok();
-        let next_slot = plan.as_ref().filter(|_| record.enabled).and_then(|plan| plan.schedule.next_slot(now));
+        let next_slot = plan
+            .as_ref()
+            .filter(|_| record.enabled)
+            .and_then(|plan| plan.schedule.next_slot(now));
         let covered = |plan: &Plan| {
             let welcome = fleet.hosts.iter().filter(|(_, facts)| facts.barred.is_none());
             welcome
                 .filter(|(host, facts)| {
                     let sources = facts.enrolled.then_some(facts.sources.as_slice());
-                    plan.covers(Member { host, labels: &facts.labels, sources }, now).is_covered()
+                    plan.covers(
+                        Member {
+                            host,
+                            labels: &facts.labels,
+                            sources,
+                        },
+                        now,
+                    )
+                    .is_covered()
                 })
                 .count()
         };

@@ -49,12 +49,18 @@ impl Suspensions {
             });
         }
         let lasts = SignedDuration::try_from(lasts).unwrap_or(SignedDuration::MAX);
-        Ok(self.store.suspensions().begin(&scope.to_string(), reason, lasts, by).await?)
+        Ok(self
+            .store
+            .suspensions()
+            .begin(&scope.to_string(), reason, lasts, by)
+            .await?)
     }
 
     /// Ends the suspension of that scope or id; how many there were.
     pub async fn end(&self, scope_or_id: &str, by: &str) -> Result<u32, Error> {
-        let normal = scope_or_id.parse::<Scope>().map_or_else(|_| scope_or_id.to_owned(), |scope| scope.to_string());
+        let normal = scope_or_id
+            .parse::<Scope>()
+            .map_or_else(|_| scope_or_id.to_owned(), |scope| scope.to_string());
         let ended = self.store.suspensions().end(&normal, by).await?;
         if ended == 0 {
             return Err(Error::NotFound {
@@ -78,8 +84,10 @@ fn parse(scope: &str) -> Result<Scope, Error> {
             reason: "nothing is named; `fleet`, `host=NAME` or a label selector is expected".to_owned(),
         });
     }
-    scope.parse().map_err(|error: dr_proto::model::SelectorError| Error::Invalid {
-        field: "scope",
-        reason: error.to_string(),
-    })
+    scope
+        .parse()
+        .map_err(|error: dr_proto::model::SelectorError| Error::Invalid {
+            field: "scope",
+            reason: error.to_string(),
+        })
 }

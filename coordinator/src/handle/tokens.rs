@@ -43,7 +43,13 @@ impl Tokens {
         domain: Domain,
         endpoints: Vec<String>,
     ) -> Self {
-        Self { store, clock, authority, domain, endpoints }
+        Self {
+            store,
+            clock,
+            authority,
+            domain,
+            endpoints,
+        }
     }
 
     /// Makes a token.
@@ -58,7 +64,10 @@ impl Tokens {
         if valid_for < Duration::from_secs(1) || valid_for > LONGEST {
             return Err(Error::Invalid {
                 field: "valid_for",
-                reason: format!("{} s is not between a second and 30 days", valid_for.as_secs_f64()),
+                reason: format!(
+                    "{} s is not between a second and 30 days",
+                    valid_for.as_secs_f64()
+                ),
             });
         }
         let roots = self.roots().await?;
@@ -84,7 +93,10 @@ impl Tokens {
             domain: self.domain.clone(),
             expires: record.expires,
         };
-        Ok(Minted { text: token.expose(), record })
+        Ok(Minted {
+            text: token.expose(),
+            record,
+        })
     }
 
     async fn roots(&self) -> Result<Vec<Fingerprint>, Error> {

@@ -23,7 +23,9 @@ impl Metrics {
 
     fn measured(&self, kind: &str, report: &Report) {
         for phase in &report.phases {
-            self.phases.with_label_values(&[kind, phase_name(&phase.name)]).observe(phase.seconds.max(0.0));
+            self.phases
+                .with_label_values(&[kind, phase_name(&phase.name)])
+                .observe(phase.seconds.max(0.0));
         }
         for check in report.sources.iter().flat_map(|source| &source.checks) {
             let outcome = match check.outcome {
@@ -32,7 +34,9 @@ impl Metrics {
                 Outcome::Inconclusive(_) => "inconclusive",
                 Outcome::NotApplicable => "not_applicable",
             };
-            self.checks.with_label_values(&[check.rung.to_string().as_str(), outcome]).inc();
+            self.checks
+                .with_label_values(&[check.rung.to_string().as_str(), outcome])
+                .inc();
         }
     }
 }
@@ -50,7 +54,8 @@ fn snapshot_word(outcome: &TaskOutcome) -> &'static str {
 /// Causes are stable words; whatever else an agent sends must not become a label, for labels are kept for ever.
 fn cause(outcome: &TaskOutcome) -> &str {
     let word = outcome.cause.as_str();
-    let plain = !word.is_empty() && word.len() <= 40 && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let plain =
+        !word.is_empty() && word.len() <= 40 && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
     match (outcome.state, plain) {
         (_, true) => word,
         (TaskState::Passed, false) => "none",
@@ -67,7 +72,13 @@ fn phase_name(name: &str) -> &'static str {
         ("audit in place", "audit_in_place"),
         ("restore", "restore"),
         ("open", "open"),
-        ("tables, content, queries, audit and write test of the restored copy", "probe_restored"),
+        (
+            "tables, content, queries, audit and write test of the restored copy",
+            "probe_restored",
+        ),
     ];
-    KNOWN.iter().find(|(known, _)| *known == name).map_or("other", |(_, label)| label)
+    KNOWN
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map_or("other", |(_, label)| label)
 }

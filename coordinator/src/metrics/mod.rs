@@ -45,20 +45,53 @@ impl Metrics {
             registry.register(Box::new(counter.clone()))?;
             Ok(counter)
         };
-        let refusals = counter("dr_auth_refusals_total", "Calls and handshakes that were refused.", &["reason"])?;
+        let refusals = counter(
+            "dr_auth_refusals_total",
+            "Calls and handshakes that were refused.",
+            &["reason"],
+        )?;
         let snapshots = counter("dr_snapshots_total", "Snapshot tasks that ended.", &["outcome"])?;
-        let drills = counter("dr_drills_total", "Drills that ended.", &["kind", "verdict", "cause"])?;
-        let checks = counter("dr_checks_total", "Questions that drills asked.", &["check", "outcome"])?;
+        let drills = counter(
+            "dr_drills_total",
+            "Drills that ended.",
+            &["kind", "verdict", "cause"],
+        )?;
+        let checks = counter(
+            "dr_checks_total",
+            "Questions that drills asked.",
+            &["check", "outcome"],
+        )?;
         // A second to nine hours: a restore of a small table, and of a large host.
         let buckets = prometheus::exponential_buckets(1.0, 2.0, 16)?;
-        let options = HistogramOpts::new("dr_drill_phase_duration_seconds", "How long steps of drills took.");
+        let options = HistogramOpts::new(
+            "dr_drill_phase_duration_seconds",
+            "How long steps of drills took.",
+        );
         let phases = HistogramVec::new(options.buckets(buckets), &["kind", "phase"])?;
         registry.register(Box::new(phases.clone()))?;
-        let streams = counter("dr_agent_streams_total", "Streams of agents that ended, by why.", &["end"])?;
-        let results = counter("dr_results_total", "Results that agents sent, by what became of them.", &["filed"])?;
+        let streams = counter(
+            "dr_agent_streams_total",
+            "Streams of agents that ended, by why.",
+            &["end"],
+        )?;
+        let results = counter(
+            "dr_results_total",
+            "Results that agents sent, by what became of them.",
+            &["filed"],
+        )?;
         let state = Arc::new(State::default());
         registry.register(Box::new(derived::Snapshot(state.clone())))?;
-        let metrics = Self { registry, refusals, snapshots, drills, checks, phases, streams, results, state };
+        let metrics = Self {
+            registry,
+            refusals,
+            snapshots,
+            drills,
+            checks,
+            phases,
+            streams,
+            results,
+            state,
+        };
         metrics.begin_at_zero();
         Ok(metrics)
     }
@@ -66,7 +99,14 @@ impl Metrics {
     /// Series that alerts go by exist before the first event: `increase()` misses the first one otherwise.
     fn begin_at_zero(&self) {
         for reason in [
-            "no_certificate", "role", "revoked", "unknown_method", "wrong_host", "other_domain", "unknown_authority", "expired",
+            "no_certificate",
+            "role",
+            "revoked",
+            "unknown_method",
+            "wrong_host",
+            "other_domain",
+            "unknown_authority",
+            "expired",
             "handshake",
         ] {
             self.refusals.with_label_values(&[reason]);

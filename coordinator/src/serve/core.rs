@@ -70,7 +70,11 @@ impl Core {
             fleet: self.fleet(),
             plans: Plans::new(self.store.clone(), self.clock.clone()),
             now: self.clock.now(),
-            per_host: self.config.metrics.as_ref().is_none_or(|metrics| metrics.per_host),
+            per_host: self
+                .config
+                .metrics
+                .as_ref()
+                .is_none_or(|metrics| metrics.per_host),
             own_certificate: (certificate.identity.name.to_string(), certificate.not_after),
         }
     }

@@ -62,7 +62,9 @@ pub enum Error {
     #[error("serving ended although nobody asked")]
     Ended,
     /// Another coordinator began an incarnation on the same store.
-    #[error("another coordinator took over the store with incarnation {epoch}; this one stopped handing out work")]
+    #[error(
+        "another coordinator took over the store with incarnation {epoch}; this one stopped handing out work"
+    )]
     TakenOver {
         /// The other's incarnation.
         epoch: u64,

@@ -39,7 +39,9 @@ const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
 /// A generated server with our bounds on messages.
 macro_rules! bounded {
     ($server:path, $service:expr) => {
-        <$server>::new($service).max_decoding_message_size(MESSAGE).max_encoding_message_size(ANSWER)
+        <$server>::new($service)
+            .max_decoding_message_size(MESSAGE)
+            .max_encoding_message_size(ANSWER)
     };
 }
 
@@ -61,7 +63,11 @@ pub(super) fn serve(
         .map_err(Error::Reflection)?;
     let (reporter, health) = tonic_health::server::health_reporter();
     tokio::spawn(health::report(reporter, working.clone()));
-    let guard = Guard::new(core.domain.clone(), core.revocations.clone(), core.refusals.clone());
+    let guard = Guard::new(
+        core.domain.clone(),
+        core.revocations.clone(),
+        core.refusals.clone(),
+    );
     let parts = Parts::new(core, address, working);
     let desk = Arc::new(core.desk(opened));
     let gateway = Gateway::new(desk, parts.enrolment.clone(), sessions.clone());
@@ -70,9 +76,15 @@ pub(super) fn serve(
         .add_service(health)
         .add_service(reflection)
         .add_service(bounded!(v1::agent_gateway_server::AgentGatewayServer<_>, gateway))
-        .add_service(bounded!(v1::enrollment_server::EnrollmentServer<_>, Door(parts.enrolment)))
+        .add_service(bounded!(
+            v1::enrollment_server::EnrollmentServer<_>,
+            Door(parts.enrolment)
+        ))
         .add_service(bounded!(v1::fleet_server::FleetServer<_>, parts.fleet))
-        .add_service(bounded!(v1::plans_server::PlansServer<_>, PlansService(parts.plans)))
+        .add_service(bounded!(
+            v1::plans_server::PlansServer<_>,
+            PlansService(parts.plans)
+        ))
         .add_service(bounded!(v1::runs_server::RunsServer<_>, RunsService(parts.runs)))
         .add_service(bounded!(v1::audit_server::AuditServer<_>, AuditLog(parts.audit)));
     let refusals = Arc::new(core.refusals.clone());
@@ -103,9 +115,19 @@ impl Parts {
     fn new(of: &Core, address: SocketAddr, working: &CancellationToken) -> Self {
         let (store, clock) = (of.store.clone(), of.clock.clone());
         let week = Duration::from_secs(7 * 86_400);
-        let lifetime = of.config.authority.as_ref().map_or(week, |authority| authority.agent_certificates.0);
+        let lifetime = of
+            .config
+            .authority
+            .as_ref()
+            .map_or(week, |authority| authority.agent_certificates.0);
         let (authority, domain) = (of.authority.clone(), of.domain.clone());
-        let tokens = Tokens::new(store.clone(), clock.clone(), authority.clone(), domain.clone(), endpoints(of, address));
+        let tokens = Tokens::new(
+            store.clone(),
+            clock.clone(),
+            authority.clone(),
+            domain.clone(),
+            endpoints(of, address),
+        );
         Self {
             enrolment: Enrolment::new(store.clone(), clock.clone(), authority, domain, lifetime),
             fleet: FleetService {

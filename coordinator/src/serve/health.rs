@@ -22,6 +22,8 @@ pub(super) async fn report(reporter: HealthReporter, working: CancellationToken)
     }
     working.cancelled().await;
     for service in SERVICES {
-        reporter.set_service_status(service, ServingStatus::NotServing).await;
+        reporter
+            .set_service_status(service, ServingStatus::NotServing)
+            .await;
     }
 }

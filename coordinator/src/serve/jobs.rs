@@ -32,7 +32,8 @@ pub(super) fn start(
     working: &CancellationToken,
 ) -> Result<Nudge, Error> {
     let gateway: Arc<dyn Gateway> = Arc::new(Reach(core.live.clone()));
-    let reconcilers = Service::new(&core.store, &gateway, core.epoch, options(&core.config)).map_err(Error::Backup)?;
+    let reconcilers =
+        Service::new(&core.store, &gateway, core.epoch, options(&core.config)).map_err(Error::Backup)?;
     let opened = reconcilers.dispatcher();
     tracker.spawn(reconcile(reconcilers, working.clone()));
     tracker.spawn(auditor.run(working.clone()));
@@ -94,7 +95,12 @@ async fn write_down_who_lives(core: Core, working: CancellationToken) {
             () = working.cancelled() => true,
             _ = tick.tick() => false,
         };
-        let heard: Vec<_> = core.live.all().into_iter().map(|(host, facts)| (host, facts.heard)).collect();
+        let heard: Vec<_> = core
+            .live
+            .all()
+            .into_iter()
+            .map(|(host, facts)| (host, facts.heard))
+            .collect();
         if let Err(error) = core.store.hosts().seen(&heard).await {
             let error = dr_terminal::in_one_line(&error);
             tracing::warn!(%error, "it was not written down when agents were last heard of");

@@ -68,7 +68,10 @@ impl Coordinator {
         let tls = Reloading::open(files, ROLES, Arc::new(tls::SystemTime)).map_err(Error::Certificates)?;
         let domain = tls.current().certificate().identity.domain.clone();
         let authority = open_authority(&config, &domain)?;
-        let listen = |source| Error::Listen { address: config.listen, source };
+        let listen = |source| Error::Listen {
+            address: config.listen,
+            source,
+        };
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let endpoint = match &config.metrics {
@@ -94,7 +97,13 @@ impl Coordinator {
             refusals,
             revocations,
         };
-        Ok(Self { core, auditor, listener, address, endpoint })
+        Ok(Self {
+            core,
+            auditor,
+            listener,
+            address,
+            endpoint,
+        })
     }
 
     /// Where agents and operators dial in.
@@ -119,7 +128,13 @@ impl Coordinator {
 
     /// Serves until `stop`, then ends in order.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        let Self { core, auditor, listener, address, endpoint } = self;
+        let Self {
+            core,
+            auditor,
+            listener,
+            address,
+            endpoint,
+        } = self;
         let (jobs, sessions) = (TaskTracker::new(), TaskTracker::new());
         // What hands out work and whoever watches ends first, calls end later.
         let (working, serving) = (CancellationToken::new(), CancellationToken::new());
@@ -164,7 +179,10 @@ async fn end_calmly(mut server: Server, sessions: &TaskTracker, jobs: &TaskTrack
         }
     };
     if timeout(GRACE, calm).await.is_err() {
-        tracing::warn!("calls were under way after {} s and were cut off", GRACE.as_secs());
+        tracing::warn!(
+            "calls were under way after {} s and were cut off",
+            GRACE.as_secs()
+        );
         server.abort();
     }
 }

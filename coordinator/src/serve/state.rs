@@ -32,7 +32,10 @@ impl Daemon for Said {
     }
 
     fn hindrances(&self) -> Vec<String> {
-        self.hindrances.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.hindrances
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -67,7 +70,10 @@ async fn hindrances_of(core: &Core) -> Vec<String> {
     let mut found = Vec::new();
     match timeout(EVERY, core.store.ping()).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => found.push(format!("the store takes no writes: {}", dr_terminal::in_one_line(&error))),
+        Ok(Err(error)) => found.push(format!(
+            "the store takes no writes: {}",
+            dr_terminal::in_one_line(&error)
+        )),
         Err(_) => found.push(format!("the store does not answer within {} s", EVERY.as_secs())),
     }
     match core.store.reconcilers().list().await {
@@ -85,7 +91,10 @@ async fn hindrances_of(core: &Core) -> Vec<String> {
                 }
             }
         }
-        Err(error) => found.push(format!("reconcilers are not known: {}", dr_terminal::in_one_line(&error))),
+        Err(error) => found.push(format!(
+            "reconcilers are not known: {}",
+            dr_terminal::in_one_line(&error)
+        )),
     }
     found
 }

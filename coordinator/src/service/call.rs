@@ -28,5 +28,10 @@ fn caller<T>(request: &Request<T>) -> Result<&Caller, Status> {
 /// A method whose rule and handler do not fit together: a mistake of ours, and closed.
 fn unguarded() -> Status {
     tracing::error!("a call passed the guard without the caller that its handler wants");
-    status::answer(Code::Internal, "internal", "who calls is not known", "please report this")
+    status::answer(
+        Code::Internal,
+        "internal",
+        "who calls is not known",
+        "please report this",
+    )
 }

@@ -18,7 +18,10 @@ pub(crate) struct FleetService {
 
 #[tonic::async_trait]
 impl Fleet for FleetService {
-    async fn get_status(&self, request: Request<v1::GetStatusRequest>) -> Result<Response<v1::Status>, Status> {
+    async fn get_status(
+        &self,
+        request: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::Status>, Status> {
         let v1::GetStatusRequest {} = request.into_inner();
         Ok(Response::new(answer::status(self.fleet.status().await?)))
     }
@@ -65,7 +68,11 @@ impl Fleet for FleetService {
         request: Request<v1::CreateTokenRequest>,
     ) -> Result<Response<v1::Token>, Status> {
         let by = actor(&request)?;
-        let v1::CreateTokenRequest { host, labels, valid_for } = request.into_inner();
+        let v1::CreateTokenRequest {
+            host,
+            labels,
+            valid_for,
+        } = request.into_inner();
         let host = read::maybe_host("host", &host)?;
         let labels = read::labels("labels", labels)?;
         let valid_for = read::length("valid_for", valid_for)?;
@@ -79,7 +86,10 @@ impl Fleet for FleetService {
     ) -> Result<Response<v1::ListTokensResponse>, Status> {
         let v1::ListTokensRequest {} = request.into_inner();
         let tokens = self.tokens.list().await?;
-        let tokens = tokens.into_iter().map(|token| answer::token(token, String::new())).collect();
+        let tokens = tokens
+            .into_iter()
+            .map(|token| answer::token(token, String::new()))
+            .collect();
         Ok(Response::new(v1::ListTokensResponse { tokens }))
     }
 
@@ -120,14 +130,21 @@ impl Fleet for FleetService {
         request: Request<v1::SuspendRequest>,
     ) -> Result<Response<v1::SuspensionEntry>, Status> {
         let by = actor(&request)?;
-        let v1::SuspendRequest { scope, reason, duration } = request.into_inner();
+        let v1::SuspendRequest {
+            scope,
+            reason,
+            duration,
+        } = request.into_inner();
         let reason = read::text("reason", reason)?;
         let lasts = read::length("duration", duration)?;
         let entry = self.suspensions.begin(&scope, &reason, lasts, &by).await?;
         Ok(Response::new(answer::suspension(entry)))
     }
 
-    async fn resume(&self, request: Request<v1::ResumeRequest>) -> Result<Response<v1::ResumeResponse>, Status> {
+    async fn resume(
+        &self,
+        request: Request<v1::ResumeRequest>,
+    ) -> Result<Response<v1::ResumeResponse>, Status> {
         let by = actor(&request)?;
         let v1::ResumeRequest { scope } = request.into_inner();
         let ended = self.suspensions.end(&scope, &by).await?;

@@ -24,7 +24,11 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// The service; sessions are spawned on `sessions`.
     pub(crate) fn new(desk: Arc<Desk>, enrolment: Enrolment, sessions: TaskTracker) -> Self {
-        Self { desk, enrolment, sessions }
+        Self {
+            desk,
+            enrolment,
+            sessions,
+        }
     }
 }
 

@@ -33,7 +33,9 @@ impl Plans for PlansService {
         let v1::PreviewPlanRequest { plan } = request.into_inner();
         let preview = match plan {
             Some(v1::preview_plan_request::Plan::Name(name)) => self.0.preview(&name).await?,
-            Some(v1::preview_plan_request::Plan::Text(text)) => self.0.preview_text(&read::text("text", text)?).await?,
+            Some(v1::preview_plan_request::Plan::Text(text)) => {
+                self.0.preview_text(&read::text("text", text)?).await?
+            }
             None => return Err(Error::from(dr_proto::wire::Error::Missing("plan".to_owned())).into()),
         };
         Ok(Response::new(answer::preview(preview)))
@@ -63,9 +65,14 @@ impl Plans for PlansService {
         Ok(Response::new(v1::DeletePlanResponse {}))
     }
 
-    async fn enable_plan(&self, request: Request<v1::EnablePlanRequest>) -> Result<Response<v1::Plan>, Status> {
+    async fn enable_plan(
+        &self,
+        request: Request<v1::EnablePlanRequest>,
+    ) -> Result<Response<v1::Plan>, Status> {
         let by = actor(&request)?;
         let v1::EnablePlanRequest { name, enabled } = request.into_inner();
-        Ok(Response::new(answer::plan(self.0.enable(&name, enabled, &by).await?)))
+        Ok(Response::new(answer::plan(
+            self.0.enable(&name, enabled, &by).await?,
+        )))
     }
 }

@@ -9,12 +9,17 @@ use crate::handle::{AdHoc, Error, Hosts};
 
 /// A host's name.
 pub(super) fn host(field: &'static str, text: &str) -> Result<HostName, Error> {
-    text.parse().map_err(|error: dr_proto::model::ParseHostError| invalid(field, error.to_string()))
+    text.parse()
+        .map_err(|error: dr_proto::model::ParseHostError| invalid(field, error.to_string()))
 }
 
 /// A host's name, or none if the text is empty.
 pub(super) fn maybe_host(field: &'static str, text: &str) -> Result<Option<HostName>, Error> {
-    if text.is_empty() { Ok(None) } else { host(field, text).map(Some) }
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        host(field, text).map(Some)
+    }
 }
 
 /// A selector; an empty text picks all.
@@ -22,7 +27,8 @@ pub(super) fn selector(field: &'static str, text: &str) -> Result<Selector, Erro
     if text.trim().is_empty() {
         return Ok(Selector::all());
     }
-    text.parse().map_err(|error: dr_proto::model::SelectorError| invalid(field, error.to_string()))
+    text.parse()
+        .map_err(|error: dr_proto::model::SelectorError| invalid(field, error.to_string()))
 }
 
 /// Labels.
@@ -35,7 +41,10 @@ pub(super) fn labels(
 }
 
 /// A length of time that must not be negative, if it is there.
-pub(super) fn length(field: &'static str, value: Option<prost_types::Duration>) -> Result<Option<Duration>, Error> {
+pub(super) fn length(
+    field: &'static str,
+    value: Option<prost_types::Duration>,
+) -> Result<Option<Duration>, Error> {
     value
         .map(|value| Duration::try_from(value).map_err(|error| invalid(field, error.to_string())))
         .transpose()
@@ -44,18 +53,33 @@ pub(super) fn length(field: &'static str, value: Option<prost_types::Duration>) 
 /// Text within the bounds of one field.
 pub(super) fn text(field: &'static str, text: String) -> Result<String, Error> {
     if text.len() > wire::limits::TEXT {
-        return Err(invalid(field, format!("it has {} bytes, at most {} are taken", text.len(), wire::limits::TEXT)));
+        return Err(invalid(
+            field,
+            format!(
+                "it has {} bytes, at most {} are taken",
+                text.len(),
+                wire::limits::TEXT
+            ),
+        ));
     }
     Ok(text)
 }
 
 /// One request of an operator.
 pub(super) fn adhoc(request: v1::AdHoc) -> Result<AdHoc, Error> {
-    let v1::AdHoc { hosts, work, deadline, reason } = request;
+    let v1::AdHoc {
+        hosts,
+        work,
+        deadline,
+        reason,
+    } = request;
     let hosts = match hosts {
         Some(v1::ad_hoc::Hosts::Host(name)) => Hosts::One(host("ad_hoc.host", &name)?),
         Some(v1::ad_hoc::Hosts::Select(text)) if text.trim().is_empty() => {
-            return Err(invalid("ad_hoc.select", "nothing is named; `*` picks all hosts".to_owned()));
+            return Err(invalid(
+                "ad_hoc.select",
+                "nothing is named; `*` picks all hosts".to_owned(),
+            ));
         }
         Some(v1::ad_hoc::Hosts::Select(text)) => Hosts::Select(selector("ad_hoc.select", &text)?),
         None => return Err(wire::Error::Missing("ad_hoc.hosts".to_owned()).into()),

@@ -30,7 +30,9 @@ impl Runs for RunsService {
         };
         let run = match what {
             Some(v1::start_run_request::What::Plan(plan)) => self.0.start_plan(&plan, &request).await?,
-            Some(v1::start_run_request::What::AdHoc(adhoc)) => self.0.start(&read::adhoc(adhoc)?, &request).await?,
+            Some(v1::start_run_request::What::AdHoc(adhoc)) => {
+                self.0.start(&read::adhoc(adhoc)?, &request).await?
+            }
             None => return Err(Error::from(dr_proto::wire::Error::Missing("what".to_owned())).into()),
         };
         Ok(Response::new(answer::run(run)))
@@ -40,8 +42,18 @@ impl Runs for RunsService {
         &self,
         request: Request<v1::ListRunsRequest>,
     ) -> Result<Response<v1::ListRunsResponse>, Status> {
-        let v1::ListRunsRequest { plan, host, active_only, limit, page } = request.into_inner();
-        let before = if page.is_empty() { None } else { Some(page.parse().map_err(page_error)?) };
+        let v1::ListRunsRequest {
+            plan,
+            host,
+            active_only,
+            limit,
+            page,
+        } = request.into_inner();
+        let before = if page.is_empty() {
+            None
+        } else {
+            Some(page.parse().map_err(page_error)?)
+        };
         let filter = RunFilter {
             plan: (!plan.is_empty()).then_some(plan),
             host: read::maybe_host("host", &host)?,
@@ -75,7 +87,9 @@ impl Runs for RunsService {
         let by = actor(&request)?;
         let v1::CancelRunRequest { id, reason } = request.into_inner();
         let reason = read::text("reason", reason)?;
-        Ok(Response::new(answer::run(self.0.cancel(&id, &reason, &by).await?)))
+        Ok(Response::new(answer::run(
+            self.0.cancel(&id, &reason, &by).await?,
+        )))
     }
 
     async fn retry_run(&self, request: Request<v1::RetryRunRequest>) -> Result<Response<v1::Run>, Status> {

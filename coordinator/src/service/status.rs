@@ -28,7 +28,10 @@ fn value(text: &str) -> Option<MetadataValue<Ascii>> {
     if text.is_empty() {
         return None;
     }
-    let plain: String = text.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect();
+    let plain: String = text
+        .chars()
+        .map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' })
+        .collect();
     plain.parse().ok()
 }
 

@@ -34,10 +34,16 @@ async fn the_newest_stream_wins_and_the_older_hears_why() {
     let newer = live.attach(host(), facts("two"));
     newer.open();
     assert_eq!(older.ending.ended().await.reason, GoodbyeReason::Replaced);
-    assert_eq!(newer.replaced.as_ref().map(|facts| facts.incarnation.as_str()), Some("one"));
+    assert_eq!(
+        newer.replaced.as_ref().map(|facts| facts.incarnation.as_str()),
+        Some("one")
+    );
     assert!(!older.is_current() && newer.is_current());
     drop(older);
-    assert!(live.is_connected(&host()), "the end of the older stream must not take the newer one along");
+    assert!(
+        live.is_connected(&host()),
+        "the end of the older stream must not take the newer one along"
+    );
     drop(newer);
     assert!(!live.is_connected(&host()));
     assert_eq!(live.count(), 0);
@@ -47,14 +53,22 @@ async fn the_newest_stream_wins_and_the_older_hears_why() {
 async fn an_agent_that_does_not_read_is_disconnected_not_waited_for() {
     let live = Live::default();
     let stream = live.attach(host(), facts("one"));
-    assert_eq!(live.send(&host(), message()), Err(SendError::Away), "it has not been greeted yet");
+    assert_eq!(
+        live.send(&host(), message()),
+        Err(SendError::Away),
+        "it has not been greeted yet"
+    );
     stream.open();
     for _ in 0..QUEUE {
         live.send(&host(), message()).unwrap();
     }
     assert_eq!(live.send(&host(), message()), Err(SendError::Slow));
     assert_eq!(stream.ending.ended().await.reason, GoodbyeReason::Shutdown);
-    assert_eq!(live.send(&host(), message()), Err(SendError::Away), "nothing more is queued for it");
+    assert_eq!(
+        live.send(&host(), message()),
+        Err(SendError::Away),
+        "nothing more is queued for it"
+    );
 }
 
 #[tokio::test]

@@ -40,7 +40,9 @@ impl Session {
             return Err(revoked("the certificate was revoked"));
         }
         self.note_duplicate(&hello, &stream).await?;
-        let known = hello::reconcile(&self.desk.store, self.desk.epoch, &hello).await.map_err(store_failed)?;
+        let known = hello::reconcile(&self.desk.store, self.desk.epoch, &hello)
+            .await
+            .map_err(store_failed)?;
         if replaced(&stream) {
             return Err(End::Told(stream.ending.ended().await));
         }
@@ -80,9 +82,16 @@ impl Session {
             actor: self.certificate.identity.to_string(),
             subject: hello.host.to_string(),
         });
-        let message = format!("the certificate is that of host {}, and the hello says {}", self.host, hello.host);
+        let message = format!(
+            "the certificate is that of host {}, and the hello says {}",
+            self.host, hello.host
+        );
         let hint = "set agent.host to the name in the certificate, or enrol this host by its own name";
-        Err(End::Refused(Box::new(status::refused(Reason::WrongHost, &message, hint))))
+        Err(End::Refused(Box::new(status::refused(
+            Reason::WrongHost,
+            &message,
+            hint,
+        ))))
     }
 
     fn attach(&self, hello: &Hello) -> Attached {
@@ -125,7 +134,11 @@ impl Session {
     /// Another process of the same identity that was heard of a moment ago: somebody copied a key, or cloned a
     /// machine. (The same process that dials again, and one that took the place of a process long silent, are not.)
     async fn note_duplicate(&self, hello: &Hello, stream: &Attached) -> Result<(), End> {
-        let Some(older) = stream.replaced.as_ref().filter(|older| older.incarnation != hello.incarnation) else {
+        let Some(older) = stream
+            .replaced
+            .as_ref()
+            .filter(|older| older.incarnation != hello.incarnation)
+        else {
             return Ok(());
         };
         let now = self.desk.clock.now();
@@ -138,11 +151,15 @@ impl Session {
             older: older.incarnation.clone(),
             newer: hello.incarnation.clone(),
         };
-        let details = json!({ "older": duplicate.older, "newer": duplicate.newer, "older_serial": older.serial });
+        let details =
+            json!({ "older": duplicate.older, "newer": duplicate.newer, "older_serial": older.serial });
         self.desk.live.note_duplicate(&self.host, duplicate);
         let actor = self.certificate.identity.to_string();
         let audit = self.desk.store.audit();
-        audit.append(&actor, "agent.duplicate", self.host.as_str(), &details).await.map_err(store_failed)?;
+        audit
+            .append(&actor, "agent.duplicate", self.host.as_str(), &details)
+            .await
+            .map_err(store_failed)?;
         Ok(())
     }
 

@@ -1,9 +1,10 @@
 //! What an agent says after its hello, one message at a time.
 
-use dr_proto::model::{
-    AgentMessage, CancelTask, CoordinatorMessage, Heartbeat, History, PlanText, Report, TaskResult, TaskUpdate, Work,
-};
 use dr_proto::model::plan::Plan;
+use dr_proto::model::{
+    AgentMessage, CancelTask, CoordinatorMessage, Heartbeat, History, PlanText, Report, TaskResult,
+    TaskUpdate, Work,
+};
 use dr_store::plans::NewPlan;
 use dr_store::results::Filed;
 use dr_store::tasks::Accepted;
@@ -23,9 +24,13 @@ impl Session {
         match message {
             AgentMessage::Hello(_) => Err(End::protocol("a second hello came on one stream")),
             AgentMessage::Heartbeat(heartbeat) => self.heartbeat(stream, heartbeat).await,
-            AgentMessage::Inventory(inventory) => {
-                self.desk.store.inventories().replace(&self.host, &inventory).await.map_err(store_failed)
-            }
+            AgentMessage::Inventory(inventory) => self
+                .desk
+                .store
+                .inventories()
+                .replace(&self.host, &inventory)
+                .await
+                .map_err(store_failed),
             AgentMessage::Update(update) => self.update(stream, update).await,
             AgentMessage::Result(result) => self.result(stream, &result).await,
             AgentMessage::History(history) => self.history(history).await,
@@ -37,7 +42,10 @@ impl Session {
         stream.beat(self.desk.clock.now(), &heartbeat);
         if before != heartbeat.suspended {
             let hosts = self.desk.store.hosts();
-            hosts.set_suspended(&self.host, heartbeat.suspended.as_deref()).await.map_err(store_failed)?;
+            hosts
+                .set_suspended(&self.host, heartbeat.suspended.as_deref())
+                .await
+                .map_err(store_failed)?;
         }
         for update in heartbeat.tasks {
             self.update(stream, update).await?;
@@ -49,12 +57,21 @@ impl Session {
     async fn update(&mut self, stream: &Attached, update: TaskUpdate) -> Result<(), End> {
         let key = update.key;
         if !stream.knows(key) {
-            match self.desk.store.tasks().accept(key, &self.host).await.map_err(store_failed)? {
+            match self
+                .desk
+                .store
+                .tasks()
+                .accept(key, &self.host)
+                .await
+                .map_err(store_failed)?
+            {
                 Accepted::Running | Accepted::Already => {}
                 Accepted::Superseded => {
                     self.send(CoordinatorMessage::Cancel(CancelTask {
                         key,
-                        reason: "the coordinator has moved on: another attempt is in force, or the task has ended".to_owned(),
+                        reason:
+                            "the coordinator has moved on: another attempt is in force, or the task has ended"
+                                .to_owned(),
                     }));
                     return Ok(());
                 }
@@ -71,7 +88,13 @@ impl Session {
     /// Acknowledged after it was committed, whatever came of it; a result that could not be stored ends the stream, so
     /// that it is sent again.
     async fn result(&mut self, stream: &Attached, result: &TaskResult) -> Result<(), End> {
-        let filed = self.desk.store.results().file(&self.host, result).await.map_err(store_failed)?;
+        let filed = self
+            .desk
+            .store
+            .results()
+            .file(&self.host, result)
+            .await
+            .map_err(store_failed)?;
         dr_store::failpoint::reach("gateway.result.filed");
         tracing::info!(
             host = %self.host,
@@ -104,13 +127,21 @@ impl Session {
             Work::Drill(_) => serde_json::from_slice::<Report>(&result.outcome.document).ok(),
             _ => None,
         };
-        self.desk.metrics.filed(&result.work, &result.outcome, report.as_ref());
+        self.desk
+            .metrics
+            .filed(&result.work, &result.outcome, report.as_ref());
     }
 
     /// What the agent remembers, for a store that had lost it.
     async fn history(&mut self, history: History) -> Result<(), End> {
         for result in &history.results {
-            let filed = self.desk.store.results().file(&self.host, result).await.map_err(store_failed)?;
+            let filed = self
+                .desk
+                .store
+                .results()
+                .file(&self.host, result)
+                .await
+                .map_err(store_failed)?;
             tracing::info!(host = %self.host, task = %result.key.task, filed = filed.word(), "a result was remembered");
         }
         for plan in &history.plans {
@@ -136,7 +167,14 @@ impl Session {
             expected_hash: None,
             by: &actor,
         };
-        if self.desk.store.plans().recover(&new).await.map_err(store_failed)? {
+        if self
+            .desk
+            .store
+            .plans()
+            .recover(&new)
+            .await
+            .map_err(store_failed)?
+        {
             tracing::warn!(host = %self.host, plan = plan.name, "took over a plan that an agent remembers, disabled");
         }
         Ok(())
@@ -145,7 +183,12 @@ impl Session {
     /// History may come in several messages: it is complete when something else comes.
     async fn end_history(&mut self) -> Result<(), End> {
         if std::mem::take(&mut self.history_came) {
-            self.desk.store.hosts().set_history_filed(&self.host).await.map_err(store_failed)?;
+            self.desk
+                .store
+                .hosts()
+                .set_history_filed(&self.host)
+                .await
+                .map_err(store_failed)?;
         }
         Ok(())
     }

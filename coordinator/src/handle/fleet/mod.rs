@@ -70,8 +70,14 @@ pub enum AgentState {
 
 impl AgentState {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Connected, Self::Away, Self::Lost, Self::Revoked, Self::Retired, Self::Expected];
+    pub const ALL: [Self; 6] = [
+        Self::Connected,
+        Self::Away,
+        Self::Lost,
+        Self::Revoked,
+        Self::Retired,
+        Self::Expected,
+    ];
 
     /// The stable word.
     pub fn word(self) -> &'static str {
@@ -117,7 +123,14 @@ impl Fleet {
         epoch: u64,
     ) -> Self {
         let config = config.clone();
-        Self { store, clock, live, revocations, config, epoch }
+        Self {
+            store,
+            clock,
+            live,
+            revocations,
+            config,
+            epoch,
+        }
     }
 
     /// Hosts that a selector picks, by name.
@@ -155,7 +168,11 @@ impl Fleet {
             let Some(sources) = sources.get(&host) else {
                 continue;
             };
-            let member = Member { host: &host, labels: &labels, sources: Some(sources) };
+            let member = Member {
+                host: &host,
+                labels: &labels,
+                sources: Some(sources),
+            };
             for source in sources {
                 let covering = plans.iter().filter(|plan| plan.covers(member, &source.name, now));
                 let names: Vec<String> = covering.map(|plan| plan.name().to_owned()).collect();
@@ -180,14 +197,22 @@ impl Fleet {
     /// Refuses a host's certificates from now on and ends its streams; how many those were.
     pub async fn revoke(&self, host: &HostName, reason: &str, by: &str) -> Result<u32, Error> {
         let serial = self.live.facts(host).map(|facts| facts.serial);
-        self.store.hosts().revoke(host, reason, by, serial.as_deref()).await?;
-        Ok(self.revocations.reload().await?)
+        self.store
+            .hosts()
+            .revoke(host, reason, by, serial.as_deref())
+            .await?;
+        // Word of the change may have ended it before we do.
+        self.revocations.reload().await?;
+        Ok(u32::from(serial.is_some()))
     }
 
     /// Bars a host for good.
     pub async fn retire(&self, host: &HostName, reason: &str, by: &str) -> Result<(), Error> {
         let serial = self.live.facts(host).map(|facts| facts.serial);
-        self.store.hosts().retire(host, reason, by, serial.as_deref()).await?;
+        self.store
+            .hosts()
+            .retire(host, reason, by, serial.as_deref())
+            .await?;
         self.revocations.reload().await?;
         Ok(())
     }
@@ -206,8 +231,14 @@ impl Fleet {
             now: self.clock.now(),
             live: self.live.all(),
             // A scope that this version can not read came from a newer one and holds up nothing that we know.
-            suspensions: suspensions.into_iter().filter_map(|entry| Some((entry.scope.parse().ok()?, entry))).collect(),
-            inventories: inventories.into_iter().map(|record| (record.host.clone(), record)).collect(),
+            suspensions: suspensions
+                .into_iter()
+                .filter_map(|entry| Some((entry.scope.parse().ok()?, entry)))
+                .collect(),
+            inventories: inventories
+                .into_iter()
+                .map(|record| (record.host.clone(), record))
+                .collect(),
             sources,
         })
     }
@@ -221,14 +252,40 @@ impl Fleet {
             Some(facts) => facts.suspended.clone(),
             None => record.suspended.clone(),
         };
-        let suspended = own.map(|reason| format!("by the host's own suspend file: {reason}")).or_else(|| {
-            let held = around.suspensions.iter().find(|(scope, _)| scope.covers(&record.host, &record.labels));
-            held.map(|(scope, entry)| format!("{scope} is suspended by {} until {}: {}", entry.by, entry.until, entry.reason))
-        });
+        let suspended = own
+            .map(|reason| format!("by the host's own suspend file: {reason}"))
+            .or_else(|| {
+                let held = around
+                    .suspensions
+                    .iter()
+                    .find(|(scope, _)| scope.covers(&record.host, &record.labels));
+                held.map(|(scope, entry)| {
+                    format!(
+                        "{scope} is suspended by {} until {}: {}",
+                        entry.by, entry.until, entry.reason
+                    )
+                })
+            });
         let inventory = around.inventories.get(&record.host);
-        let problems = problems::of(&record, state, skew, inventory, self.config.agents.max_clock_skew.0, around.now);
+        let bounds = problems::Bounds {
+            max_skew: self.config.agents.max_clock_skew.0,
+            lifetime: self
+                .config
+                .authority
+                .as_ref()
+                .map(|authority| authority.agent_certificates.0),
+        };
+        let problems = problems::of(&record, state, skew, inventory, bounds, around.now);
         let sources = around.sources.get(&record.host).cloned().unwrap_or_default();
-        AgentView { record, state, last_seen, skew, suspended, sources, problems }
+        AgentView {
+            record,
+            state,
+            last_seen,
+            skew,
+            suspended,
+            sources,
+            problems,
+        }
     }
 
     fn state(
@@ -244,7 +301,11 @@ impl Fleet {
             (HostState::Retired, _) => AgentState::Retired,
             _ if connected => AgentState::Connected,
             (_, None) => AgentState::Expected,
-            (_, Some(silence)) if silence.unsigned_abs() > self.config.agents.lost_after.0 && silence.is_positive() => AgentState::Lost,
+            (_, Some(silence))
+                if silence.unsigned_abs() > self.config.agents.lost_after.0 && silence.is_positive() =>
+            {
+                AgentState::Lost
+            }
             _ => AgentState::Away,
         }
     }

@@ -95,7 +95,11 @@ impl Fleet {
             max_clock_skew: self.config.agents.max_clock_skew.0,
         };
         let mut concerns = watchdog::look(&self.store, &surroundings).await?;
-        let since = self.clock.now().saturating_sub(REMEMBERED).unwrap_or(Timestamp::MIN);
+        let since = self
+            .clock
+            .now()
+            .saturating_sub(REMEMBERED)
+            .unwrap_or(Timestamp::MIN);
         concerns.extend(self.live.duplicates(since).into_iter().map(|(host, duplicate)| Concern {
             severity: Severity::Page,
             kind: "duplicate_identity",

@@ -48,13 +48,21 @@ pub struct Request {
 }
 
 /// The run that the request makes of the hosts as they are known now.
-pub(super) fn plan(adhoc: &AdHoc, request: &Request, known: &[HostRecord], now: Timestamp) -> Result<NewRun, Error> {
+pub(super) fn plan(
+    adhoc: &AdHoc,
+    request: &Request,
+    known: &[HostRecord],
+    now: Timestamp,
+) -> Result<NewRun, Error> {
     check(&adhoc.work)?;
     let agents = agents(&adhoc.hosts, known)?;
     if agents.len() > 1 && adhoc.work.from_host().is_some() {
         return Err(Error::Invalid {
             field: "from_host",
-            reason: format!("one host can work on another's repository at a time, and {} are selected", agents.len()),
+            reason: format!(
+                "one host can work on another's repository at a time, and {} are selected",
+                agents.len()
+            ),
         });
     }
     let allowance = allowance(adhoc.deadline)?;
@@ -98,16 +106,21 @@ pub(super) fn plan(adhoc: &AdHoc, request: &Request, known: &[HostRecord], now: 
 fn check(work: &Work) -> Result<(), Error> {
     let invalid = |field, reason: String| Err(Error::Invalid { field, reason });
     match work {
-        Work::Drill(drill) if drill.snapshot.is_empty() => {
-            invalid("drill.snapshot", "nothing is named; `latest` or the start of an id is expected".to_owned())
-        }
+        Work::Drill(drill) if drill.snapshot.is_empty() => invalid(
+            "drill.snapshot",
+            "nothing is named; `latest` or the start of an id is expected".to_owned(),
+        ),
         Work::Drill(drill) if matches!(drill.kind, DrillKind::Failover | DrillKind::Negative) => invalid(
             "drill.kind",
-            format!("drills of kind {} are not part of this version; verify and restore are", drill.kind),
+            format!(
+                "drills of kind {} are not part of this version; verify and restore are",
+                drill.kind
+            ),
         ),
-        Work::Restore(restore) if !restore.to.is_absolute() => {
-            invalid("restore.to", format!("`{}` is not an absolute path", restore.to.display()))
-        }
+        Work::Restore(restore) if !restore.to.is_absolute() => invalid(
+            "restore.to",
+            format!("`{}` is not an absolute path", restore.to.display()),
+        ),
         _ => Ok(()),
     }
 }
@@ -126,10 +139,13 @@ fn allowance(deadline: Option<Duration>) -> Result<Duration, Error> {
 fn agents(hosts: &Hosts, known: &[HostRecord]) -> Result<Vec<HostName>, Error> {
     match hosts {
         Hosts::One(host) => {
-            let record = known.iter().find(|record| record.host == *host).ok_or_else(|| Error::NotFound {
-                kind: "host",
-                name: host.to_string(),
-            })?;
+            let record = known
+                .iter()
+                .find(|record| record.host == *host)
+                .ok_or_else(|| Error::NotFound {
+                    kind: "host",
+                    name: host.to_string(),
+                })?;
             if !record.state.is_welcome() {
                 return Err(Error::NotWelcome {
                     host: host.clone(),
@@ -145,7 +161,9 @@ fn agents(hosts: &Hosts, known: &[HostRecord]) -> Result<Vec<HostName>, Error> {
                 .map(|record| record.host.clone())
                 .collect();
             if picked.is_empty() {
-                return Err(Error::NoHosts { select: selector.to_string() });
+                return Err(Error::NoHosts {
+                    select: selector.to_string(),
+                });
             }
             Ok(picked)
         }

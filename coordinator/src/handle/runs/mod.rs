@@ -79,7 +79,13 @@ impl Runs {
     /// A handle on the runs in `store`. Watches end when `ending` is cancelled.
     pub fn new(store: Store, clock: SharedClock, live: Live, ending: CancellationToken) -> Self {
         let watches = Arc::new(Semaphore::new(MOST_WATCHES));
-        Self { store, clock, live, watches, ending }
+        Self {
+            store,
+            clock,
+            live,
+            watches,
+            ending,
+        }
     }
 
     /// Starts the work on the hosts; the same request id starts it once.
@@ -103,7 +109,11 @@ impl Runs {
 
     /// Runs, newest first, and the id to go on from if there may be more.
     pub async fn list(&self, filter: &Filter) -> Result<(Vec<RunRecord>, Option<RunId>), Error> {
-        let limit = if filter.limit == 0 { USUAL_PAGE } else { filter.limit.min(LONGEST_PAGE) };
+        let limit = if filter.limit == 0 {
+            USUAL_PAGE
+        } else {
+            filter.limit.min(LONGEST_PAGE)
+        };
         let runs = self
             .store
             .runs()
@@ -138,17 +148,32 @@ impl Runs {
 
     /// The run as it stands, then every change until it ends.
     pub async fn watch(&self, id: &str) -> Result<Watch, Error> {
-        let place = self.watches.clone().try_acquire_owned().map_err(|_| Error::Busy { what: "watches" })?;
+        let place = self
+            .watches
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| Error::Busy { what: "watches" })?;
         // Before the first look, so that no change falls between the two.
         let changes = self.store.changes();
         let run = self.store.runs().find(id).await?.id;
-        Ok(Watch::new(self.store.clone(), self.live.clone(), run, changes, self.ending.clone(), place))
+        Ok(Watch::new(
+            self.store.clone(),
+            self.live.clone(),
+            run,
+            changes,
+            self.ending.clone(),
+            place,
+        ))
     }
 
     /// Cancels a run; one that has ended stays as it is.
     pub async fn cancel(&self, id: &str, reason: &str, by: &str) -> Result<RunRecord, Error> {
         let run = self.store.runs().find(id).await?.id;
-        let reason = if reason.trim().is_empty() { "no reason was given" } else { reason };
+        let reason = if reason.trim().is_empty() {
+            "no reason was given"
+        } else {
+            reason
+        };
         Ok(self.store.runs().cancel(run, reason, by).await?)
     }
 
@@ -161,10 +186,15 @@ impl Runs {
     /// What a task measured; by the task's id, or that of a run with one task.
     pub async fn report(&self, id: &str) -> Result<ReportView, Error> {
         let task = self.task(id).await?;
-        let document = self.store.results().document(task.id).await?.ok_or_else(|| Error::NoReport {
-            task: task.id.to_string(),
-            reason: format!("it is {}: {}", task.state, task.explanation),
-        })?;
+        let document = self
+            .store
+            .results()
+            .document(task.id)
+            .await?
+            .ok_or_else(|| Error::NoReport {
+                task: task.id.to_string(),
+                reason: format!("it is {}: {}", task.state, task.explanation),
+            })?;
         Ok(ReportView {
             task: task.id,
             host: task.host,
@@ -202,7 +232,9 @@ fn check_id(id: &str) -> Result<(), Error> {
     if id.is_empty() || id.len() > LONGEST_ID {
         return Err(Error::Invalid {
             field: "request_id",
-            reason: format!("an id of 1 to {LONGEST_ID} bytes is expected: it keeps a repeated request from starting twice"),
+            reason: format!(
+                "an id of 1 to {LONGEST_ID} bytes is expected: it keeps a repeated request from starting twice"
+            ),
         });
     }
     Ok(())

@@ -109,10 +109,15 @@ impl Watch {
     /// The run first, then its tasks: a run that has ended has no task that has not. Told the other way round, so that
     /// the end of the run is the last that a watcher hears.
     async fn look(&mut self) -> Result<Vec<Event>, Error> {
-        let run = self.store.runs().get(self.run).await?.ok_or_else(|| Error::NotFound {
-            kind: "run",
-            name: self.run.to_string(),
-        })?;
+        let run = self
+            .store
+            .runs()
+            .get(self.run)
+            .await?
+            .ok_or_else(|| Error::NotFound {
+                kind: "run",
+                name: self.run.to_string(),
+            })?;
         let mut events = Vec::new();
         for record in self.store.tasks().of_run(self.run).await? {
             let task = view(&self.live, record);
@@ -124,7 +129,11 @@ impl Watch {
         if self.told_run.as_ref() != Some(&run) {
             let event = Event::Run(Box::new(run.clone()));
             // The first event of all is the run, so that a watcher knows what it looks at.
-            let first = if self.told_run.is_none() && !run.state.is_final() { 0 } else { events.len() };
+            let first = if self.told_run.is_none() && !run.state.is_final() {
+                0
+            } else {
+                events.len()
+            };
             events.insert(first, event);
             self.told_run = Some(run);
         }

@@ -13,7 +13,15 @@ use super::maybe;
 use crate::handle::{AgentState, AgentView, Coverage};
 
 pub(in crate::service) fn agent(view: AgentView) -> v1::Agent {
-    let AgentView { record, state, last_seen, skew, suspended, sources, problems } = view;
+    let AgentView {
+        record,
+        state,
+        last_seen,
+        skew,
+        suspended,
+        sources,
+        problems,
+    } = view;
     v1::Agent {
         host: record.host.into(),
         state: state_of(state).into(),
@@ -46,7 +54,10 @@ fn state_of(state: AgentState) -> v1::agent::State {
 }
 
 fn labels(labels: &Labels) -> HashMap<String, String> {
-    labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    labels
+        .iter()
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 /// A length of time that may be negative: seconds and nanoseconds have the same sign.
@@ -89,7 +100,14 @@ pub(in crate::service) fn token(record: TokenRecord, text: String) -> v1::Token 
 }
 
 pub(in crate::service) fn suspension(record: SuspensionRecord) -> v1::SuspensionEntry {
-    let SuspensionRecord { id, scope, reason, by, created: _, until } = record;
+    let SuspensionRecord {
+        id,
+        scope,
+        reason,
+        by,
+        created: _,
+        until,
+    } = record;
     v1::SuspensionEntry {
         id,
         scope,

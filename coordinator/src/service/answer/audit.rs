@@ -4,7 +4,15 @@ use dr_proto::{v1, wire};
 use dr_store::audit::{AuditRecord, Chain};
 
 pub(in crate::service) fn entry(record: AuditRecord) -> v1::AuditEntry {
-    let AuditRecord { number, at, actor, action, subject, details, hash } = record;
+    let AuditRecord {
+        number,
+        at,
+        actor,
+        action,
+        subject,
+        details,
+        hash,
+    } = record;
     v1::AuditEntry {
         number,
         at: Some(wire::timestamp(at)),

@@ -8,8 +8,15 @@ use crate::handle::{PlanView, Preview};
 use crate::reconcile::planner::{Planned, PlannedHost};
 
 pub(in crate::service) fn plan(view: PlanView) -> v1::Plan {
-    let PlanView { record, next_slot, last_run, hosts } = view;
-    let last_state = last_run.as_ref().map_or(v1::RunState::Unspecified, |run| run.state.into());
+    let PlanView {
+        record,
+        next_slot,
+        last_run,
+        hosts,
+    } = view;
+    let last_state = last_run
+        .as_ref()
+        .map_or(v1::RunState::Unspecified, |run| run.state.into());
     v1::Plan {
         name: record.name,
         text: record.text,
@@ -38,7 +45,14 @@ pub(in crate::service) fn applied(view: PlanView, applied: Applied) -> v1::Apply
 
 pub(in crate::service) fn preview(preview: Preview) -> v1::PlanPreview {
     let Preview { name, slot, planned } = preview;
-    let Planned { hosts, excluded, waves: _, bytes, mut warnings, refused } = planned;
+    let Planned {
+        hosts,
+        excluded,
+        waves: _,
+        bytes,
+        mut warnings,
+        refused,
+    } = planned;
     // What keeps the run from beginning stands first.
     warnings.splice(0..0, refused);
     v1::PlanPreview {
@@ -58,7 +72,16 @@ pub(in crate::service) fn preview(preview: Preview) -> v1::PlanPreview {
 }
 
 fn host(planned: PlannedHost) -> v1::PreviewHost {
-    let PlannedHost { host, on, sources, bytes, wave, work, not_before, start_by: _ } = planned;
+    let PlannedHost {
+        host,
+        on,
+        sources,
+        bytes,
+        wave,
+        work,
+        not_before,
+        start_by: _,
+    } = planned;
     v1::PreviewHost {
         host: host.into(),
         on: on.into(),

@@ -25,9 +25,18 @@ pub(in crate::service) fn run(run: RunRecord) -> v1::Run {
         created: Some(wire::timestamp(run.created)),
         started: maybe(run.started),
         finished: maybe(run.finished),
-        tasks: run.tasks.into_iter().map(|(state, count)| (state.name().to_owned(), count)).collect(),
+        tasks: run
+            .tasks
+            .into_iter()
+            .map(|(state, count)| (state.name().to_owned(), count))
+            .collect(),
         explanation: run.explanation,
-        trace_id: run.traceparent.as_deref().and_then(trace_id).unwrap_or_default().to_owned(),
+        trace_id: run
+            .traceparent
+            .as_deref()
+            .and_then(trace_id)
+            .unwrap_or_default()
+            .to_owned(),
     }
 }
 
@@ -38,7 +47,17 @@ fn trace_id(traceparent: &str) -> Option<&str> {
 
 fn task(view: TaskView) -> v1::Task {
     let TaskView { record, progress } = view;
-    let TaskRecord { id, run, host, agent, state, fence, wave, work, .. } = record;
+    let TaskRecord {
+        id,
+        run,
+        host,
+        agent,
+        state,
+        fence,
+        wave,
+        work,
+        ..
+    } = record;
     v1::Task {
         id: id.to_string(),
         run: run.to_string(),
@@ -54,7 +73,10 @@ fn task(view: TaskView) -> v1::Task {
         started: maybe(record.started),
         finished: maybe(record.finished),
         deadline: maybe(record.deadline),
-        proof: record.proof.map_or(v1::ProofLevel::Unspecified, Into::into).into(),
+        proof: record
+            .proof
+            .map_or(v1::ProofLevel::Unspecified, Into::into)
+            .into(),
         time_to_usable: maybe_length(record.time_to_usable),
         rpo: maybe_length(record.rpo),
         work: Some(work.into()),
@@ -62,7 +84,11 @@ fn task(view: TaskView) -> v1::Task {
     }
 }
 
-pub(in crate::service) fn detail(of: RunRecord, tasks: Vec<TaskView>, events: Vec<EventRecord>) -> v1::RunDetail {
+pub(in crate::service) fn detail(
+    of: RunRecord,
+    tasks: Vec<TaskView>,
+    events: Vec<EventRecord>,
+) -> v1::RunDetail {
     v1::RunDetail {
         run: Some(run(of)),
         tasks: tasks.into_iter().map(task).collect(),
@@ -71,7 +97,13 @@ pub(in crate::service) fn detail(of: RunRecord, tasks: Vec<TaskView>, events: Ve
 }
 
 fn step(record: EventRecord) -> v1::TaskEvent {
-    let EventRecord { task, at, state, attempt, message } = record;
+    let EventRecord {
+        task,
+        at,
+        state,
+        attempt,
+        message,
+    } = record;
     v1::TaskEvent {
         task: task.to_string(),
         at: Some(wire::timestamp(at)),
@@ -90,7 +122,12 @@ pub(in crate::service) fn event(event: Event) -> v1::RunEvent {
 }
 
 pub(in crate::service) fn report(view: ReportView) -> v1::ReportDocument {
-    let ReportView { task, host, kind, document } = view;
+    let ReportView {
+        task,
+        host,
+        kind,
+        document,
+    } = view;
     v1::ReportDocument {
         task: task.to_string(),
         host: host.into(),

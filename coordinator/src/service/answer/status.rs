@@ -10,8 +10,18 @@ use crate::reconcile::objectives::Readiness;
 use crate::reconcile::watchdog::{Concern, Severity};
 
 pub(in crate::service) fn status(view: StatusView) -> v1::Status {
-    let StatusView { version, now, epoch, agents, runs_active, tasks, concerns, readiness, suspensions, reconcilers } =
-        view;
+    let StatusView {
+        version,
+        now,
+        epoch,
+        agents,
+        runs_active,
+        tasks,
+        concerns,
+        readiness,
+        suspensions,
+        reconcilers,
+    } = view;
     let agents_in = |state: AgentState| agents.get(&state).copied().unwrap_or(0);
     let tasks_in = |state: TaskState| tasks.get(&state).copied().unwrap_or(0);
     v1::Status {
@@ -40,7 +50,14 @@ fn reconciler(record: ReconcilerRecord) -> v1::Reconciler {
 }
 
 fn concern(concern: Concern) -> v1::Concern {
-    let Concern { severity, kind, host, source, message, remedy } = concern;
+    let Concern {
+        severity,
+        kind,
+        host,
+        source,
+        message,
+        remedy,
+    } = concern;
     let severity = match severity {
         Severity::Page => v1::concern::Severity::Page,
         Severity::Ticket => v1::concern::Severity::Ticket,
@@ -56,8 +73,18 @@ fn concern(concern: Concern) -> v1::Concern {
 }
 
 fn ready(ready: Readiness) -> v1::Readiness {
-    let Readiness { host, source, last_snapshot, last_proof, proof, rto, rpo_worst, rpo_now: _, objective, breached } =
-        ready;
+    let Readiness {
+        host,
+        source,
+        last_snapshot,
+        last_proof,
+        proof,
+        rto,
+        rpo_worst,
+        rpo_now: _,
+        objective,
+        breached,
+    } = ready;
     let objective = objective.as_ref();
     let proof_objective = objective.and_then(|objective| objective.proof);
     v1::Readiness {
@@ -71,7 +98,12 @@ fn ready(ready: Readiness) -> v1::Readiness {
         rto_objective: maybe_length(objective.and_then(|objective| objective.rto)),
         rpo_objective: maybe_length(objective.and_then(|objective| objective.rpo)),
         proof_age_objective: maybe_length(objective.and_then(|objective| objective.proof_age)),
-        proof_objective: proof_objective.map_or(v1::ProofLevel::Unspecified, Into::into).into(),
-        breached: breached.into_iter().map(|breach| breach.name().to_owned()).collect(),
+        proof_objective: proof_objective
+            .map_or(v1::ProofLevel::Unspecified, Into::into)
+            .into(),
+        breached: breached
+            .into_iter()
+            .map(|breach| breach.name().to_owned())
+            .collect(),
     }
 }

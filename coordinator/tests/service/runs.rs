@@ -1,0 +1,206 @@
+//! Starting, listing and finding runs.
+
+use dr_proto::model::{DrillKind, DrillWork, Work};
+use dr_proto::v1;
+use tonic::Code;
+
+use crate::world::{World, ask, host, refusal, snapshot};
+
+fn select(id: &str, selector: &str) -> v1::StartRunRequest {
+    let mut request = ask(id, "", snapshot());
+    if let Some(v1::start_run_request::What::AdHoc(adhoc)) = &mut request.what {
+        adhoc.hosts = Some(v1::ad_hoc::Hosts::Select(selector.to_owned()));
+    }
+    request
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_request_starts_one_run() {
+    let world = World::start().await;
+    let _agent = world.agent("db-1").await;
+    let mut runs = world.operator().await.runs();
+    let first = runs
+        .start_run(ask("same", "db-1", snapshot()))
+        .await
+        .unwrap()
+        .into_inner();
+    let second = runs
+        .start_run(ask("same", "db-1", snapshot()))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(first.id, second.id);
+    let other = runs
+        .start_run(ask("other", "db-1", snapshot()))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_ne!(first.id, other.id);
+    assert_eq!(world.audited("run.start").await.len(), 2);
+    let missing = refusal(runs.start_run(ask("", "db-1", snapshot())).await);
+    assert_eq!(missing, (Code::InvalidArgument, "invalid_request".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_makes_no_sense_is_refused_by_name() {
+    let world = World::start().await;
+    let _agent = world.agent("db-1").await;
+    let mut runs = world.operator().await.runs();
+    let unknown = refusal(runs.start_run(ask("1", "db-2", snapshot())).await);
+    assert_eq!(unknown, (Code::NotFound, "not_found".to_owned()));
+    let nobody = refusal(runs.start_run(select("2", "env=prod")).await);
+    assert_eq!(nobody, (Code::NotFound, "no_hosts".to_owned()));
+    let bad = refusal(runs.start_run(select("3", "env in (")).await);
+    assert_eq!(bad, (Code::InvalidArgument, "invalid_request".to_owned()));
+    let drill = Work::Drill(DrillWork {
+        kind: DrillKind::Failover,
+        snapshot: "latest".to_owned(),
+        from_host: None,
+        bytes_budget: None,
+        hooks: Vec::new(),
+        recall_tolerance: None,
+    });
+    let early = refusal(runs.start_run(ask("4", "db-1", drill)).await);
+    assert_eq!(early, (Code::InvalidArgument, "invalid_request".to_owned()));
+    let what = v1::StartRunRequest {
+        request_id: "5".to_owned(),
+        what: None,
+    };
+    assert_eq!(refusal(runs.start_run(what).await).0, Code::InvalidArgument);
+    assert!(
+        runs.list_runs(v1::ListRunsRequest::default())
+            .await
+            .unwrap()
+            .into_inner()
+            .runs
+            .is_empty()
+    );
+    world
+        .store
+        .hosts()
+        .revoke(&host("db-1"), "gone", "ana", None)
+        .await
+        .unwrap();
+    let barred = refusal(runs.start_run(ask("6", "db-1", snapshot())).await);
+    assert_eq!(barred, (Code::FailedPrecondition, "host_not_welcome".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_are_listed_page_by_page_and_found_by_the_start_of_their_id() {
+    let world = World::start().await;
+    let _agents = (world.agent("db-1").await, world.agent("db-2").await);
+    let mut runs = world.operator().await.runs();
+    let mut made = Vec::new();
+    for number in 0..5 {
+        let name = if number % 2 == 0 { "db-1" } else { "db-2" };
+        made.push(
+            runs.start_run(ask(&number.to_string(), name, snapshot()))
+                .await
+                .unwrap()
+                .into_inner()
+                .id,
+        );
+    }
+    made.reverse();
+    let mut listed = Vec::new();
+    let mut page = String::new();
+    loop {
+        let request = v1::ListRunsRequest {
+            limit: 2,
+            page,
+            ..Default::default()
+        };
+        let answer = runs.list_runs(request).await.unwrap().into_inner();
+        listed.extend(answer.runs.into_iter().map(|run| run.id));
+        page = answer.next_page;
+        if page.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(listed, made);
+    let of_host = v1::ListRunsRequest {
+        host: "db-2".to_owned(),
+        ..Default::default()
+    };
+    assert_eq!(runs.list_runs(of_host).await.unwrap().into_inner().runs.len(), 2);
+    let start = &made[0][..30];
+    let found = runs.get_run(v1::GetRunRequest { id: start.to_owned() }).await;
+    // Ids of one millisecond may begin alike: then the answer says so.
+    match found {
+        Ok(found) => assert_eq!(found.into_inner().run.unwrap().id, made[0]),
+        Err(status) => assert_eq!(crate::world::word(&status), "ambiguous"),
+    }
+    let unknown = refusal(
+        runs.get_run(v1::GetRunRequest {
+            id: "ffffffff".to_owned(),
+        })
+        .await,
+    );
+    assert_eq!(unknown, (Code::NotFound, "not_found".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_selector_takes_every_host_that_it_picks() {
+    let world = World::start().await;
+    let mut agents = [world.agent("db-1").await, world.agent("db-2").await];
+    let mut runs = world.operator().await.runs();
+    let run = runs.start_run(select("all", "*")).await.unwrap().into_inner();
+    for agent in &mut agents {
+        assert_eq!(agent.start().await.run.to_string(), run.id);
+    }
+    let several = refusal(runs.get_report(v1::GetReportRequest { id: run.id }).await);
+    assert_eq!(several, (Code::InvalidArgument, "several_tasks".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_host_is_not_asked_until_it_resumes() {
+    let world = World::start().await;
+    let mut agent = world.agent("db-1").await;
+    let mut fleet = world.operator().await.fleet();
+    let suspend = v1::SuspendRequest {
+        scope: "fleet".to_owned(),
+        reason: "maintenance".to_owned(),
+        duration: None,
+    };
+    fleet.suspend(suspend.clone()).await.unwrap();
+    let mut runs = world.operator().await.runs();
+    let run = runs
+        .start_run(ask("1", "db-1", snapshot()))
+        .await
+        .unwrap()
+        .into_inner();
+    let task = crate::world::until("it says why it waits", || async {
+        let mut runs = world.operator().await.runs();
+        let detail = runs
+            .get_run(v1::GetRunRequest { id: run.id.clone() })
+            .await
+            .unwrap()
+            .into_inner();
+        detail
+            .tasks
+            .into_iter()
+            .find(|task| task.explanation.contains("maintenance"))
+    })
+    .await;
+    assert_eq!(task.state(), v1::TaskState::Queued);
+    let unreasoned = v1::SuspendRequest {
+        reason: String::new(),
+        ..suspend
+    };
+    assert_eq!(refusal(fleet.suspend(unreasoned).await).0, Code::InvalidArgument);
+    fleet
+        .resume(v1::ResumeRequest {
+            scope: "fleet".to_owned(),
+        })
+        .await
+        .unwrap();
+    assert_eq!(agent.start().await.run.to_string(), run.id);
+    let nothing = refusal(
+        fleet
+            .resume(v1::ResumeRequest {
+                scope: "fleet".to_owned(),
+            })
+            .await,
+    );
+    assert_eq!(nothing, (Code::NotFound, "not_found".to_owned()));
+}
