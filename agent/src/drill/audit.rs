@@ -108,21 +108,26 @@ fn differences(captured: &LogFacts, found: &LogFacts) -> Vec<Finding> {
 }
 
 /// [`ask`] on a thread that may block; what can not be read is told as a check.
+#[tracing::instrument(name = "audit", skip_all, fields(otel.status_code = tracing::field::Empty))]
 pub(super) async fn ask_blocking(
     log: LogStamp,
     segments: Vec<Segment>,
     cancel: &CancellationToken,
 ) -> CheckResult {
     let token = cancel.clone();
-    let asked = tokio::task::spawn_blocking(move || ask(&log, segments, &token)).await;
-    match asked {
+    // Reads of the repository on that thread belong to this step.
+    let span = tracing::Span::current();
+    let asked = tokio::task::spawn_blocking(move || span.in_scope(|| ask(&log, segments, &token))).await;
+    let check = match asked {
         Ok(Ok(check)) => check,
         Ok(Err(dr_auditlog::Error::Cancelled)) => {
             judge::unasked(Rung::Audit, Cause::Cancelled, "log", "cancelled")
         }
         Ok(Err(dr_auditlog::Error::Read { segment, source, .. })) => unreadable(&segment, &source),
         Err(stopped) => judge::unasked(Rung::Audit, Cause::Internal, "log", stopped.to_string()),
-    }
+    };
+    judge::mark(check.outcome);
+    check
 }
 
 /// Bytes that did not come: disproved if the repository says so, else not asked.

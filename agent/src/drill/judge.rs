@@ -19,12 +19,20 @@ pub(super) fn check(rung: Rung, found: &[Found], figure: String, seconds: f64) -
         .fold(Outcome::NotApplicable, Outcome::worse);
     let bad = |f: &&Found| matches!(f.outcome, compare::Outcome::Disproved | compare::Outcome::Unknown);
     let findings = limited(found.iter().filter(bad).map(finding).collect());
+    mark(outcome);
     CheckResult {
         rung,
         outcome,
         figure,
         findings,
         seconds,
+    }
+}
+
+/// Marks the step that asks as failed in its trace, if the answer disproves data.
+pub(super) fn mark(outcome: Outcome) {
+    if outcome == Outcome::Failed {
+        dr_vault::step::failed();
     }
 }
 

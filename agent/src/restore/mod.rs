@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use dr_vault::progress::Progress;
 use dr_vault::restore::{self, Options, Place, Plan, Report, Selection, Swept};
-use dr_vault::{Manifest, Repository, SnapshotId};
+use dr_vault::{Manifest, Repository, SnapshotId, step};
 use tokio_util::sync::CancellationToken;
 
 use crate::stamp::Stamp;
@@ -122,7 +122,23 @@ fn parents(manifest: &Manifest, selection: &Selection, place: &Place) -> Vec<Pat
 }
 
 /// Does what was planned: writes, patches, swaps in.
+#[tracing::instrument(name = "restore", skip_all, fields(otel.status_code = tracing::field::Empty))]
 pub async fn execute(
+    repository: &Repository,
+    manifest: &Manifest,
+    plan: Plan,
+    spool: &Path,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Report, Error> {
+    let done = write(repository, manifest, plan, spool, progress, cancel).await;
+    if done.is_err() {
+        step::failed();
+    }
+    done
+}
+
+async fn write(
     repository: &Repository,
     manifest: &Manifest,
     plan: Plan,

@@ -77,6 +77,7 @@ pub fn row_key(repository: &Repository) -> RowKey {
 }
 
 /// Measures and seals the facts of a committed snapshot.
+#[tracing::instrument(name = "facts", skip_all, fields(otel.status_code = tracing::field::Empty))]
 pub(super) async fn measure(
     repository: &Repository,
     snapshot: &SnapshotId,

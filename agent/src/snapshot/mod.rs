@@ -277,6 +277,7 @@ fn truncated(cut: &Cut, sources: &mut [SourceOutcome]) {
     }
 }
 
+#[tracing::instrument(name = "cut", skip_all, fields(otel.status_code = tracing::field::Empty))]
 async fn hold(request: &Request, clock: &SharedClock, cancel: &CancellationToken) -> Result<Cut, Error> {
     let (sources, staging) = (request.sources.clone(), request.staging.clone());
     let (clock, cancel) = (Arc::clone(clock), cancel.clone());

@@ -40,6 +40,7 @@ pub mod read;
 pub mod repository;
 pub mod restore;
 pub mod stats;
+pub mod step;
 pub mod storage;
 pub mod tree;
 pub mod writer;

@@ -6,6 +6,10 @@
 //! the share of failed ones. The decision depends on the id alone, so all processes take the same traces, as far as
 //! they see the same errors.
 //!
+//! Requests to a store are alike and come by the hundred thousand: spans of the kind `client`. Below one parent the first
+//! [`MOST_REQUESTS`] are kept, and later ones that failed or took longer than [`SLOW`]. The parent says how many are left
+//! out, in its attribute [`LEFT_OUT`].
+//!
 //! # Crash consistency
 //! Held spans are lost with the process. Traces explain; they prove nothing.
 
@@ -13,14 +17,21 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use opentelemetry::Context;
-use opentelemetry::trace::{Span as _, Status, TraceId};
+use opentelemetry::trace::{Span as _, SpanId, SpanKind, Status, TraceId};
+use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
 /// The most spans that are held back, of all traces together. Beyond it the longest-held trace is decided early.
 const MOST_SPANS: usize = 16_384;
+
+/// Requests below one parent that are kept whatever became of them.
+pub const MOST_REQUESTS: usize = 32;
+/// A request that takes longer is always kept.
+pub const SLOW: Duration = Duration::from_secs(1);
+/// The attribute of a span that tells how many requests below it are left out.
+pub const LEFT_OUT: &str = "requests.left_out";
 
 /// The shares of traces that are sent, from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -76,7 +87,44 @@ struct Trace {
     open: usize,
     failed: bool,
     ended: Vec<SpanData>,
+    /// Requests below spans that are open, here or in another process.
+    requests: HashMap<SpanId, Requests>,
     age: u64,
+}
+
+/// Requests below one parent.
+#[derive(Debug, Default)]
+struct Requests {
+    kept: usize,
+    left_out: i64,
+}
+
+impl Trace {
+    /// Takes a span, unless it is one request too many.
+    fn take(&mut self, mut span: SpanData) -> bool {
+        let failed = matches!(span.status, Status::Error { .. });
+        self.failed |= failed;
+        if span.span_kind == SpanKind::Client && !failed && !is_slow(&span) {
+            let requests = self.requests.entry(span.parent_span_id).or_default();
+            if requests.kept >= MOST_REQUESTS {
+                requests.left_out += 1;
+                return false;
+            }
+            requests.kept += 1;
+        }
+        let below = self.requests.remove(&span.span_context.span_id());
+        if let Some(left_out) = below.map(|requests| requests.left_out).filter(|out| *out > 0) {
+            span.attributes.push(KeyValue::new(LEFT_OUT, left_out));
+        }
+        self.ended.push(span);
+        true
+    }
+}
+
+fn is_slow(span: &SpanData) -> bool {
+    span.end_time
+        .duration_since(span.start_time)
+        .is_ok_and(|took| took > SLOW)
 }
 
 impl<P: SpanProcessor> TailSampler<P> {
@@ -126,10 +174,8 @@ impl Held {
         let id = span.span_context.trace_id();
         let trace = self.traces.entry(id).or_default();
         trace.open = trace.open.saturating_sub(1);
-        trace.failed |= matches!(span.status, Status::Error { .. });
-        trace.ended.push(span);
+        self.spans += usize::from(trace.take(span));
         let over = trace.open == 0;
-        self.spans += 1;
         let chosen = if over {
             id
         } else if self.spans > MOST_SPANS {
@@ -148,6 +194,7 @@ impl Held {
                     open: trace.open,
                     failed: trace.failed,
                     ended: Vec::new(),
+                    requests: std::mem::take(&mut trace.requests),
                     age: self.age,
                 },
             );
@@ -224,6 +271,52 @@ mod tests {
         };
         assert!(traced(shares, |tracer| family(tracer, false)).is_empty());
         assert_eq!(traced(shares, |tracer| family(tracer, true)), ["child", "parent"]);
+    }
+
+    /// A parent with this many requests below it, one of which failed at the very end.
+    fn storm(tracer: &opentelemetry_sdk::trace::SdkTracer, requests: usize) {
+        use opentelemetry::trace::TraceContextExt;
+        let context = Context::new().with_span(tracer.start("step"));
+        let request = |name: &'static str| {
+            let builder = tracer.span_builder(name).with_kind(SpanKind::Client);
+            tracer.build_with_context(builder, &context)
+        };
+        (0..requests).for_each(|_| request("request").end());
+        let start = std::time::UNIX_EPOCH;
+        let slow = tracer.span_builder("slow").with_kind(SpanKind::Client);
+        let mut slow = tracer.build_with_context(slow.with_start_time(start), &context);
+        slow.end_with_timestamp(start + SLOW * 2);
+        let mut failed = request("failed");
+        failed.set_status(Status::error("no"));
+        failed.end();
+        context.span().end();
+    }
+
+    #[test]
+    fn of_many_requests_those_are_told_that_tell_something() {
+        let shares = Shares {
+            all: 1.0,
+            failed: 1.0,
+        };
+        let mut wanted = vec!["failed"];
+        wanted.extend(["request"; MOST_REQUESTS]);
+        wanted.extend(["slow", "step"]);
+        assert_eq!(traced(shares, |tracer| storm(tracer, 10_000)), wanted);
+    }
+
+    #[test]
+    fn a_step_tells_how_many_of_its_requests_are_left_out() {
+        let exporter = InMemorySpanExporter::default();
+        let shares = Shares {
+            all: 1.0,
+            failed: 1.0,
+        };
+        let sampler = TailSampler::new(SimpleSpanProcessor::new(exporter.clone()), shares);
+        let provider = SdkTracerProvider::builder().with_span_processor(sampler).build();
+        storm(&provider.tracer("test"), MOST_REQUESTS + 7);
+        let spans = exporter.get_finished_spans().unwrap();
+        let step = spans.iter().find(|span| span.name == "step").unwrap();
+        assert_eq!(step.attributes, [KeyValue::new(LEFT_OUT, 7)]);
     }
 
     #[test]

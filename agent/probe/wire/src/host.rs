@@ -18,6 +18,8 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use crate::event::{EXIT_LIMIT, EXIT_PANIC, Event, MAX_LINE, ProbeIdentity, Summary};
 use crate::facts::Facts;
@@ -150,6 +152,36 @@ fn exit_fault(status: ExitStatus) -> (FaultKind, String) {
 
 /// Runs one job. `watch` sees every event as it comes.
 pub async fn run(
+    options: &Options,
+    job: &Job,
+    tree: Option<Arc<dyn FileTree>>,
+    watch: impl FnMut(&Event) + Send,
+    cancel: &CancellationToken,
+) -> Outcome {
+    let span = tracing::info_span!(
+        "probe",
+        otel.status_code = Empty,
+        version = Empty,
+        ended = Empty,
+        tables = Empty,
+        requests = Empty,
+        bytes = Empty
+    );
+    let outcome = run_one(options, job, tree, watch, cancel)
+        .instrument(span.clone())
+        .await;
+    span.record("version", outcome.probe().probe.as_str());
+    span.record("ended", outcome.ended.reason());
+    span.record("tables", outcome.facts.tables.len());
+    span.record("requests", outcome.served.requests);
+    span.record("bytes", outcome.served.bytes);
+    if outcome.ended.fault().is_some() || !outcome.served.damaged.is_empty() {
+        span.record("otel.status_code", "ERROR");
+    }
+    outcome
+}
+
+async fn run_one(
     options: &Options,
     job: &Job,
     tree: Option<Arc<dyn FileTree>>,

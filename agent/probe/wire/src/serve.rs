@@ -19,6 +19,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::frame::{self, MAX_JOB, MAX_PAGE, MAX_REQUEST, Malformed, Request, Response};
 use crate::job::Job;
@@ -159,13 +160,14 @@ async fn read_requests(
         };
         let (id, request) = Request::decode(bytes)?;
         let (tree, answers, account) = (tree.clone(), answers.clone(), Arc::clone(&account));
-        running.spawn(async move {
+        let answering = async move {
             let answer = answer(tree.as_deref(), &request, options.request_timeout).await;
             note(&account, &request, &answer);
             // The receiver is gone only when the connection is; nobody waits for the answer then.
             let _ = answers.send(answer.encode(id)).await;
             drop(slot);
-        });
+        };
+        running.spawn(answering.in_current_span());
         while running.try_join_next().is_some() {}
     }
 }

@@ -149,6 +149,7 @@ pub struct Outcome {
 /// # Errors
 ///
 /// [`Error`]; nothing is committed then, except where the commit itself got no answer.
+#[tracing::instrument(name = "store", skip_all, fields(otel.status_code = tracing::field::Empty))]
 pub async fn run(
     repository: &Repository,
     mut request: Request,

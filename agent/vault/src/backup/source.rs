@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use super::Error;
 use super::file::{Job, ListDigest, Parts, Reader, blocking, end, send};
@@ -130,10 +131,11 @@ impl SourceBackup {
                 .await
                 .map_err(|_| Error::Cancelled)?;
             let (reader, failed) = (self.reader.clone(), failed.clone());
-            readers.spawn(async move {
+            let read = async move {
                 reader.run(job, parts, failed).await;
                 drop(permit);
-            });
+            };
+            readers.spawn(read.in_current_span());
             while readers.try_join_next().is_some() {}
         }
         drop(items);

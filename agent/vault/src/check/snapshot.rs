@@ -5,13 +5,14 @@ use std::collections::{HashMap, HashSet};
 use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
-use super::findings::{Affected, Finding, Findings, Problem};
+use super::findings::{Affected, Finding, Findings, Problem, Severity};
 use super::ledger::Ledger;
 use super::packs::{self, Packs, Task, Wanted};
 use super::walk::{Need, Stop, walk};
 use super::{objects, unless_cancelled};
 use crate::progress::{Phase, Progress};
 use crate::read::{Coverage, Verified};
+use crate::step;
 use crate::storage::Key;
 use crate::{Manifest, PackId, Repository, Result, SnapshotId, layout};
 
@@ -62,13 +63,15 @@ pub struct BytesReport {
 /// # Errors
 ///
 /// If the store does not answer or the caller cancels; damage is a finding.
+#[tracing::instrument(name = "objects", skip_all, fields(otel.status_code = tracing::field::Empty))]
 pub async fn snapshot_objects(
     repository: &Repository,
     snapshot: &SnapshotId,
     manifest: &Manifest,
     cancel: &CancellationToken,
 ) -> Result<ObjectsReport> {
-    unless_cancelled(cancel, find_objects(repository, snapshot, manifest)).await
+    let asked = unless_cancelled(cancel, find_objects(repository, snapshot, manifest)).await;
+    marked(asked, |report| &report.findings)
 }
 
 async fn find_objects(
@@ -101,6 +104,7 @@ async fn find_objects(
 /// # Errors
 ///
 /// If the store does not answer or the caller cancels; damage is a finding.
+#[tracing::instrument(name = "bytes", skip_all, fields(otel.status_code = tracing::field::Empty))]
 pub async fn snapshot_bytes(
     repository: &Repository,
     snapshot: &SnapshotId,
@@ -110,11 +114,24 @@ pub async fn snapshot_bytes(
     cancel: &CancellationToken,
 ) -> Result<BytesReport> {
     progress.enter(Phase::Verifying);
-    unless_cancelled(
+    let asked = unless_cancelled(
         cancel,
         read_bytes(repository, snapshot, manifest, options, progress),
-    )
-    .await
+    );
+    marked(asked.await, |report| &report.findings)
+}
+
+/// Marks the step as failed if it could not be done, or found damage.
+fn marked<T>(asked: Result<T>, findings: impl FnOnce(&T) -> &[Finding]) -> Result<T> {
+    let found = |report| {
+        findings(report)
+            .iter()
+            .any(|finding| finding.severity == Severity::Damage)
+    };
+    if asked.as_ref().map_or(true, found) {
+        step::failed();
+    }
+    asked
 }
 
 async fn read_bytes(

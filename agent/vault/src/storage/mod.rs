@@ -3,7 +3,7 @@
 //! # Overview
 //!
 //! [`open`] takes a URL and gives a [`SharedStorage`]: a backend ([`s3`], [`local`], [`memory`]) inside
-//! [`counting`], [`throttled`] and [`retrying`]. What is above sees one trait and one [`Error`], whose variants say
+//! [`counting`], [`traced`], [`throttled`] and [`retrying`]. What is above sees one trait and one [`Error`], whose variants say
 //! what to do next: try again, ask for rights, make space, correct the configuration.
 //!
 //! # Consistency
@@ -30,6 +30,7 @@ mod options;
 pub mod retrying;
 pub mod s3;
 pub mod throttled;
+pub mod traced;
 mod url;
 
 pub use options::{StorageOptions, Timeouts};

@@ -9,6 +9,7 @@ use crate::storage::memory::MemoryStorage;
 use crate::storage::retrying::Retrying;
 use crate::storage::s3::S3Storage;
 use crate::storage::throttled::Throttled;
+use crate::storage::traced::Traced;
 use crate::storage::{Error, Result, SharedStorage, StorageOptions};
 
 /// Opens the store at `url`: `s3://bucket/prefix`, `file:///directory` or `memory:`.
@@ -25,9 +26,10 @@ pub async fn open(url: &str, options: &StorageOptions) -> Result<SharedStorage> 
     Ok(decorate(backend, options))
 }
 
-/// Every try is counted and throttled, so retries are outermost.
+/// Every try is counted, traced and throttled, so retries are outermost.
 fn decorate(backend: SharedStorage, options: &StorageOptions) -> SharedStorage {
-    let mut store: SharedStorage = Arc::new(Counting::new(backend, options.counters.clone()));
+    let counting = Arc::new(Counting::new(backend, options.counters.clone()));
+    let mut store: SharedStorage = Arc::new(Traced::new(counting));
     if options.upload.is_some() || options.download.is_some() {
         store = Arc::new(Throttled::new(
             store,

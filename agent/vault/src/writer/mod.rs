@@ -36,6 +36,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument, Span};
 
 use self::pool::Pool;
 use crate::error::{Error, Result};
@@ -155,6 +156,8 @@ struct Inner {
     pending: Mutex<HashSet<ChunkId>>,
     stored: Mutex<Stored>,
     failure: Mutex<Option<Arc<Error>>>,
+    /// The step that writes: uploads belong to it.
+    span: Span,
 }
 
 /// Packs that are stored and not yet named by an index object.
@@ -198,6 +201,7 @@ impl ChunkWriter {
             pending: Mutex::default(),
             stored: Mutex::default(),
             failure: Mutex::default(),
+            span: Span::current(),
         };
         Self {
             inner: Arc::new(inner),
@@ -350,17 +354,16 @@ impl Inner {
             Err(_) => return self.check(),
         };
         let inner = Arc::clone(self);
-        self.tasks.spawn_on(
-            async move {
-                if let Err(error) = inner.unless_stopped(inner.store_pack(sealed, permit)).await {
-                    match error {
-                        Error::Cancelled => {}
-                        error => inner.fail(error),
-                    }
+        let uploading = async move {
+            if let Err(error) = inner.unless_stopped(inner.store_pack(sealed, permit)).await {
+                match error {
+                    Error::Cancelled => {}
+                    error => inner.fail(error),
                 }
-            },
-            &self.runtime,
-        );
+            }
+        };
+        self.tasks
+            .spawn_on(uploading.instrument(self.span.clone()), &self.runtime);
         Ok(())
     }
 
