@@ -144,7 +144,7 @@ impl Planned {
             waves: self.waves,
             stop_failed: plan.waves.stop_failed.map(|percent| percent.0 / 100.0),
             stop_inconclusive: plan.waves.stop_inconclusive.map(|percent| percent.0 / 100.0),
-            coverage: None,
+            coverage: plan.waves.coverage.map(|percent| percent.0 / 100.0),
             targets,
         };
         let tasks = match &self.refused {

@@ -280,3 +280,20 @@ async fn a_stopped_run_lets_what_is_at_work_end() {
     assert_eq!(settled.run.explanation, "1 of 1 asked hosts failed");
     assert_eq!(settled.run.state, RunState::Cancelled);
 }
+
+#[tokio::test]
+async fn all_that_were_asked_is_not_enough_if_too_few_were_asked() {
+    for (targets, end) in [(2, RunState::Inconclusive), (1, RunState::Passed)] {
+        let bench = Bench::new().await;
+        super::plan(&bench.store, "nightly").await;
+        let mut new = super::new_run("nightly", bench.now(), &["db-1"], 0);
+        new.rollout.targets = targets;
+        new.rollout.coverage = Some(0.95);
+        let run = bench.store.runs().create(&new).await.unwrap().into_run();
+        let task = bench.offered(run.id, 1).await;
+        let answer = result(task.key(), TaskState::Passed, bench.now());
+        bench.store.results().file(&host("db-1"), &answer).await.unwrap();
+        let settled = bench.store.runs().settle(run.id).await.unwrap().unwrap().run;
+        assert_eq!(settled.state, end, "{}", settled.explanation);
+    }
+}

@@ -62,7 +62,7 @@ pub struct Plan {
 pub struct Limits {
     /// How long one host's task may take, from the moment it is handed out.
     pub deadline: Duration,
-    /// Further attempts at a task that was lost or expired.
+    /// Further attempts at a task that was lost, expired or inconclusive.
     pub retries: u32,
     /// A run that would fetch more bytes is not begun.
     pub max_bytes: Option<u64>,

@@ -272,6 +272,7 @@ fn waves(section: &Section<'_>) -> Waves {
         sizes: section.list::<WaveSize>("sizes").unwrap_or(defaults.sizes),
         stop_failed: section.parsed::<Percent>("stop_failed"),
         stop_inconclusive: section.parsed::<Percent>("stop_inconclusive"),
+        coverage: section.parsed::<Percent>("coverage"),
     };
     let ends_with_all = matches!(waves.sizes.last(), Some(WaveSize::Share(share)) if share.0 >= 100.0);
     if section.has("sizes") && !ends_with_all {
@@ -297,7 +298,7 @@ fn waves(section: &Section<'_>) -> Waves {
             Some("sizes count all hosts asked so far, so they grow"),
         );
     }
-    section.finish(&[("coverage", NOT_YET)]);
+    section.finish(&[]);
     waves
 }
 

@@ -14,6 +14,8 @@ pub struct Waves {
     pub stop_failed: Option<Percent>,
     /// The same for inconclusive ends.
     pub stop_inconclusive: Option<Percent>,
+    /// Fewer than this share of the hosts that should have taken part passed: the run proves too little.
+    pub coverage: Option<Percent>,
 }
 
 impl Default for Waves {
@@ -22,6 +24,7 @@ impl Default for Waves {
             sizes: vec![WaveSize::Share(Percent(100.0))],
             stop_failed: None,
             stop_inconclusive: None,
+            coverage: None,
         }
     }
 }

@@ -148,7 +148,7 @@ fn what_cannot_be_or_cannot_stand_together_is_said() {
             &with("checks = { content = { cycle = \"30d\" } }"),
             "unknown key `content` (this version does not act on it",
         ),
-        (&with("waves = { coverage = \"95 %\" }"), "unknown key `coverage`"),
+        (&with("waves = { coverage = \"95\" }"), "waves.coverage"),
         (&with("runbook = \"page 7\""), "is not the address of a page"),
         (
             "schema = 1\nname = \"a\"\ndrill = { kind = \"failover\" }",
