@@ -9,6 +9,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod cut;
+pub mod daemon;
 pub mod discover;
 pub mod doctor;
 pub mod drill;

@@ -3,9 +3,11 @@
 
 mod check;
 mod completion;
+mod daemon;
 mod discover;
 mod doctor;
 mod drill;
+mod enroll;
 mod evidence;
 mod init;
 mod repository;
@@ -13,6 +15,7 @@ mod restore;
 mod run;
 mod snapshot;
 mod snapshots;
+mod suspend;
 mod version;
 
 use std::path::PathBuf;
@@ -112,6 +115,10 @@ impl Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run as this host's daemon: do what the coordinator asks, and go on without it
+    Run(daemon::Arguments),
+    /// Trade a token for this host's certificate: it then belongs to a coordinator's fleet
+    Enroll(enroll::Arguments),
     /// Make this host's repository and its keys
     Init(init::Arguments),
     /// Find databases and audit logs and write a configuration for them
@@ -133,6 +140,10 @@ enum Command {
     /// Look at the live sources and at their protection; read-only
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Check(check::Arguments),
+    /// Let nothing start on this host; what runs stops at its next safe point
+    Suspend(suspend::Suspend),
+    /// Let work start on this host again
+    Resume(suspend::Resume),
     /// Print versions
     Version,
     /// Print a completion script for a shell
@@ -146,6 +157,11 @@ impl Command {
         matches!(self, Self::Version | Self::Completion(_) | Self::Discover(_))
     }
 
+    /// Whether it is the daemon: it logs for collectors, not for people.
+    fn is_daemon(&self) -> bool {
+        matches!(self, Self::Run(_))
+    }
+
     /// Whether it reads, computes or writes so much that the host's own work must come first.
     fn works(&self) -> bool {
         !matches!(
@@ -156,6 +172,7 @@ impl Command {
 
     async fn run(self, session: &Session) -> Outcome {
         match self {
+            Self::Enroll(arguments) => enroll::run(session, arguments).await,
             Self::Init(arguments) => init::run(session, arguments).await,
             Self::Discover(arguments) => discover::run(session, arguments).await,
             Self::Doctor(arguments) => doctor::run(session, arguments).await,
@@ -165,6 +182,9 @@ impl Command {
             Self::Snapshots(arguments) => snapshots::run(session, arguments).await,
             Self::Repository(arguments) => repository::run(session, arguments).await,
             Self::Check(arguments) => check::run(session, arguments).await,
+            Self::Run(arguments) => daemon::run(session, arguments).await,
+            Self::Suspend(arguments) => suspend::suspend(session, &arguments),
+            Self::Resume(arguments) => suspend::resume(session, &arguments),
             Self::Version => version::run(session),
             Self::Completion(arguments) => completion::run(session, &arguments),
         }

@@ -2,11 +2,14 @@
 //! panics.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use dr_telemetry::sampling::Shares;
+use dr_telemetry::{LogFormat, Otlp};
 use dr_terminal::start;
 use dr_vault::clock::SystemClock;
 use dr_vault::storage::counting::Counters;
@@ -20,7 +23,7 @@ use crate::key;
 use crate::limits;
 use crate::session::Session;
 use crate::stop::Stop;
-use crate::ui::{LogWriter, Ui};
+use crate::ui::{LogWriter, Options, Ui};
 
 /// Runs the process's command line.
 pub fn main() -> ExitCode {
@@ -33,7 +36,9 @@ fn run(arguments: &[OsString]) -> Code {
         Err(error) => return start::misunderstood(&error, arguments),
     };
     let ui = Ui::new(cli.global.ui());
-    start_logging(&cli.global, &ui);
+    if !cli.command.is_daemon() {
+        start_logging(&cli.global, &ui);
+    }
     let (outcome, stop) = with_runtime(cli, &ui);
     match outcome {
         Ok(code) => code,
@@ -54,10 +59,7 @@ fn start_logging(global: &Global, ui: &Ui) {
         (_, 1) => "warn,dr_agent=info,dr_vault=info,dr_lance=info,dr_auditlog=info",
         (_, _) => "info,dr_agent=debug,dr_vault=debug,dr_lance=debug,dr_auditlog=debug",
     };
-    let filter = match std::env::var("DR_AGENT_LOG") {
-        Ok(filter) if !filter.is_empty() => EnvFilter::new(filter),
-        _ => EnvFilter::new(level),
-    };
+    let filter = EnvFilter::new(log_filter().unwrap_or_else(|| level.to_owned()));
     let writer = LogWriter(ui.clone());
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -99,12 +101,79 @@ fn with_runtime(cli: Cli, ui: &Ui) -> (Outcome, Stop) {
                 );
             }
         };
-        let outcome = command(cli, config, ui.clone(), stop.clone()).await;
+        let outcome = if cli.command.is_daemon() {
+            daemon(cli, config, stop.clone()).await
+        } else {
+            command(cli, config, ui.clone(), stop.clone()).await
+        };
         (outcome, stop)
     });
     // Threads that still wait for a slow disk or store must not hold up the end.
     runtime.shutdown_background();
     ran
+}
+
+/// The daemon's log is for collectors, and what its jobs say is part of it.
+async fn daemon(cli: Cli, config: Config, stop: Stop) -> Outcome {
+    let _telemetry = dr_telemetry::start(dr_telemetry::Options {
+        service: "dr-agent",
+        version: env!("CARGO_PKG_VERSION"),
+        instance: config.agent.host.clone(),
+        filter: log_filter().unwrap_or_else(|| daemon_level(&cli.global).to_owned()),
+        logs: LogFormat::Auto,
+        otlp: config.telemetry.as_ref().map(|telemetry| Otlp {
+            endpoint: telemetry.otlp.clone(),
+            shares: Shares {
+                all: telemetry.sample,
+                failed: telemetry.sample_failed,
+            },
+        }),
+    })
+    .doing(|| "start logging".to_owned())?;
+    let options = Options {
+        ci: true,
+        ..Options::default()
+    };
+    let ui = Ui::into_sinks(options, std::io::sink(), LogLines::default());
+    command(cli, config, ui, stop).await
+}
+
+fn daemon_level(global: &Global) -> &'static str {
+    match (global.quiet, global.verbose) {
+        (true, _) => "warn",
+        (false, 0) => "info",
+        (false, _) => "info,dr_agent=debug,dr_vault=debug,dr_lance=debug,dr_auditlog=debug,dr_proto=debug",
+    }
+}
+
+/// What `DR_AGENT_LOG` asks for, if it asks for anything.
+fn log_filter() -> Option<String> {
+    std::env::var("DR_AGENT_LOG").ok().filter(|filter| !filter.is_empty())
+}
+
+/// Writes whole lines of talk to the log.
+#[derive(Debug, Default)]
+struct LogLines {
+    begun: Vec<u8>,
+}
+
+impl Write for LogLines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.begun.extend_from_slice(bytes);
+        while let Some(end) = self.begun.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.begun.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line);
+            match line.trim_end().strip_prefix("Warning: ") {
+                Some(warning) => tracing::warn!("{warning}"),
+                None => tracing::info!("{}", line.trim_end()),
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 async fn command(cli: Cli, config: Config, ui: Ui, stop: Stop) -> Outcome {

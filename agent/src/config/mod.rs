@@ -16,7 +16,7 @@ pub use self::error::{Error, Problem};
 pub use self::load::{DEFAULT_PATH, Overrides, Surroundings, load};
 pub use self::model::{
     Agent, Allow, Config, Coordinator, Credentials, Hook, Limits, LockMode, Metrics, Pins, Repository, S3,
-    Scratch, Tls,
+    Scratch, Telemetry, Tls,
 };
 pub use self::source::{ExpandError, ResolvedSource, Source, SourceKind, expand_all, is_glob};
 pub use self::upload::{InvalidWindow, UploadLimits, Window};

@@ -23,6 +23,8 @@ pub struct Config {
     pub coordinator: Option<Coordinator>,
     /// Where snapshots live; absent until somebody decides.
     pub repository: Option<Repository>,
+    /// Where the daemon's traces go; absent: nowhere.
+    pub telemetry: Option<Telemetry>,
     /// What is protected.
     #[serde(rename = "source")]
     pub sources: Vec<Source>,
@@ -121,6 +123,28 @@ pub struct Coordinator {
 
 fn a_week() -> Period {
     Period(Duration::from_secs(7 * 86_400))
+}
+
+/// An OpenTelemetry collector, and how much it gets.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    /// `http://host:4317`, OTLP over gRPC.
+    pub otlp: String,
+    /// The share of all traces.
+    #[serde(default = "a_tenth")]
+    pub sample: f64,
+    /// The share of traces with an error.
+    #[serde(default = "all_of_them")]
+    pub sample_failed: f64,
+}
+
+fn a_tenth() -> f64 {
+    0.1
+}
+
+fn all_of_them() -> f64 {
+    1.0
 }
 
 /// Files of mutual TLS.

@@ -34,6 +34,7 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
         check_repository(repository, &mut findings);
     }
     coordinator(config, &mut findings);
+    telemetry(config, &mut findings);
     let mut names = BTreeSet::new();
     for (index, source) in config.sources.iter().enumerate() {
         if !names.insert(source.name.as_str()) {
@@ -193,6 +194,29 @@ fn coordinator(config: &Config, findings: &mut Findings) {
         ("coordinator.tls.trust_bundle", &coordinator.tls.trust_bundle),
     ] {
         absolute(key, path, findings);
+    }
+}
+
+fn telemetry(config: &Config, findings: &mut Findings) {
+    let Some(telemetry) = &config.telemetry else {
+        return;
+    };
+    let valid = url::Url::parse(&telemetry.otlp)
+        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some());
+    if !valid {
+        findings.add(
+            "telemetry.otlp",
+            format!("`{}` is not a URL", telemetry.otlp),
+            "name the collector's gRPC port: `http://otel:4317`",
+        );
+    }
+    for (key, share) in [
+        ("telemetry.sample", telemetry.sample),
+        ("telemetry.sample_failed", telemetry.sample_failed),
+    ] {
+        if !(0.0..=1.0).contains(&share) {
+            findings.add(key, format!("{share} is no share"), "give 0 to 1");
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use dr_terminal::Classify;
 use dr_vault::storage;
 
 use super::engine;
+use crate::daemon::identity;
 use crate::exit::Code;
 use crate::{config, state};
 
@@ -56,13 +57,15 @@ pub enum Class {
     HostBusy,
     /// A signal or the suspend file ended the work.
     Cancelled,
+    /// No coordinator answered.
+    CoordinatorUnavailable,
     /// A mistake of ours.
     Internal,
 }
 
 impl Class {
     /// All kinds, for the test that names and codes stay.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Usage,
         Self::Configuration,
         Self::Key,
@@ -84,6 +87,7 @@ impl Class {
         Self::Suspended,
         Self::HostBusy,
         Self::Cancelled,
+        Self::CoordinatorUnavailable,
         Self::Internal,
     ];
 
@@ -111,6 +115,7 @@ impl Class {
             Self::Suspended => "suspended",
             Self::HostBusy => "host_busy",
             Self::Cancelled => "cancelled",
+            Self::CoordinatorUnavailable => "coordinator_unavailable",
             Self::Internal => "internal",
         }
     }
@@ -123,7 +128,7 @@ impl Class {
             Self::WrongKey | Self::StoreDenied | Self::Denied => Code::Denied,
             Self::NotFound | Self::NotARepository => Code::NotFound,
             Self::Exists | Self::NoSpace => Code::NoSpace,
-            Self::StoreUnavailable | Self::Io => Code::Unreachable,
+            Self::StoreUnavailable | Self::CoordinatorUnavailable | Self::Io => Code::Unreachable,
             Self::RepositoryDamaged | Self::RepositoryNewer => Code::Damaged,
             Self::SourceDamaged => Code::Disproved,
             Self::SourceBusy | Self::Busy | Self::Suspended => Code::Busy,
@@ -155,6 +160,9 @@ fn known(error: &(dyn StdError + 'static)) -> Option<(Class, Vec<String>)> {
     let hintless = |class| (class, Vec::new());
     if let Some(error) = error.downcast_ref::<config::Error>() {
         return Some((Class::Configuration, error.hints()));
+    }
+    if let Some(error) = error.downcast_ref::<identity::Error>() {
+        return Some((error.class(), error.hints()));
     }
     if let Some(error) = error.downcast_ref::<config::ExpandError>() {
         return Some(expand(error));

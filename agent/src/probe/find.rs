@@ -46,6 +46,23 @@ fn versioned(folder: &Path, writer: Option<Version>) -> Option<PathBuf> {
     .map(|(_, program)| program)
 }
 
+/// Versions of the probes in a folder of probes, oldest first; without such a folder none is told by its version.
+pub fn installed(probes: Option<&Path>) -> Vec<String> {
+    let Some(entries) = probes.and_then(|folder| std::fs::read_dir(folder).ok()) else {
+        return Vec::new();
+    };
+    let mut found: Vec<(Version, String)> = entries
+        .filter_map(Result::ok)
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let version = parse(&name)?;
+            entry.path().join(PROGRAM).is_file().then_some((version, name))
+        })
+        .collect();
+    found.sort();
+    found.into_iter().map(|(_, name)| name).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

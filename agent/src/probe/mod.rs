@@ -4,7 +4,7 @@ mod find;
 mod pins;
 mod repository;
 
-pub use find::find;
+pub use find::{find, installed};
 pub use pins::PinnedTree;
 pub use repository::SnapshotTree;
 

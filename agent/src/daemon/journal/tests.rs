@@ -1,0 +1,184 @@
+use std::io::Write;
+
+use dr_proto::model::TaskState;
+use jiff::SignedDuration;
+use proptest::prelude::*;
+
+use super::*;
+use crate::daemon::testing::{outcome, slot_task, task, time};
+
+fn accepted(task: &dr_proto::model::StartTask) -> Record {
+    Record::Accepted {
+        task: Box::new(task.clone()),
+        at: time("2026-01-02T03:00:00Z"),
+    }
+}
+
+fn finished(task: &dr_proto::model::StartTask) -> TaskResult {
+    TaskResult {
+        key: task.key,
+        outcome: outcome(TaskState::Passed, "{\"rows\":7}"),
+        work: task.work.clone(),
+        slot: task.slot.clone(),
+    }
+}
+
+#[test]
+fn what_was_written_down_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (open, ended) = (task(), slot_task(1, "2026-01-02T03:00:00Z"));
+    let before = {
+        let mut journal = Journal::open(dir.path()).expect("open");
+        journal.record(accepted(&open)).expect("record");
+        journal.record(accepted(&ended)).expect("record");
+        journal.finish(finished(&ended)).expect("finish");
+        journal.memory().clone()
+    };
+    let journal = Journal::open(dir.path()).expect("open again");
+    assert_eq!(*journal.memory(), before);
+    assert_eq!(journal.memory().open().count(), 1);
+    let owed = &journal.memory().owed()[0];
+    let complete = journal.complete(owed).expect("complete");
+    assert_eq!(complete, finished(&ended), "the document comes back with it");
+    assert!(journal.memory().knows_slot(ended.slot.as_ref().expect("a slot")));
+}
+
+#[test]
+fn a_line_torn_by_a_crash_is_cut_off_and_the_next_one_is_whole() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let task = task();
+    Journal::open(dir.path()).expect("open").record(accepted(&task)).expect("record");
+    let path = dir.path().join("journal");
+    let whole = std::fs::metadata(&path).expect("stat").len();
+    let mut file = std::fs::File::options().append(true).open(&path).expect("open");
+    file.write_all(b"0123456789abcdef {\"record\":\"contact\",\"at\":\"20").expect("write");
+    let mut journal = Journal::open(dir.path()).expect("open again");
+    assert_eq!(std::fs::metadata(&path).expect("stat").len(), whole);
+    assert_eq!(journal.memory().open().count(), 1);
+    journal.record(Record::Acknowledged { key: task.key }).expect("record");
+    assert!(Journal::open(dir.path()).expect("open").memory().opened(&task.key).is_some());
+}
+
+#[test]
+fn a_line_changed_on_the_disk_takes_no_other_with_it_and_is_set_aside() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (first, second) = (task(), task());
+    {
+        let mut journal = Journal::open(dir.path()).expect("open");
+        journal.record(accepted(&first)).expect("record");
+        journal.record(accepted(&second)).expect("record");
+    }
+    let path = dir.path().join("journal");
+    let mut bytes = std::fs::read(&path).expect("read");
+    let middle = bytes.iter().position(|byte| *byte == b'{').expect("a record") + 20;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, &bytes).expect("write");
+    let journal = Journal::open(dir.path()).expect("open again");
+    assert!(journal.memory().opened(&first.key).is_none());
+    assert!(journal.memory().opened(&second.key).is_some());
+    assert_eq!(std::fs::read(dir.path().join("journal.damaged")).expect("read"), bytes);
+}
+
+#[test]
+fn a_newer_journal_and_another_file_are_refused_by_name() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("journal");
+    std::fs::write(&path, "drctl agent journal 2\n").expect("write");
+    assert!(matches!(Journal::open(dir.path()), Err(Error::Newer { version: 2, .. })));
+    std::fs::write(&path, "something else\n").expect("write");
+    assert!(matches!(Journal::open(dir.path()), Err(Error::NotAJournal { .. })));
+}
+
+#[test]
+fn it_is_rewritten_when_most_of_it_is_past_and_says_the_same() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut journal = Journal::open(dir.path()).expect("open");
+    let plans = |number: usize| Record::Plans {
+        plans: vec![dr_proto::model::PlanText {
+            name: "nightly".to_owned(),
+            text: format!("{number}{}", "x".repeat(64 << 10)),
+            hash: number.to_string(),
+        }],
+    };
+    let kept = task();
+    journal.record(accepted(&kept)).expect("record");
+    for number in 0..40 {
+        journal.record(plans(number)).expect("record");
+    }
+    let length = std::fs::metadata(dir.path().join("journal")).expect("stat").len();
+    assert!(length < 2 * SMALL, "{length}");
+    let again = Journal::open(dir.path()).expect("open again");
+    assert_eq!(again.memory(), journal.memory());
+    assert_eq!(again.memory().plans()[0].hash, "39");
+    assert!(again.memory().opened(&kept.key).is_some());
+}
+
+#[test]
+fn documents_of_forgotten_results_are_removed() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut journal = Journal::open(dir.path()).expect("open");
+    for number in 0..=HISTORY {
+        let task = task();
+        let mut result = finished(&task);
+        result.outcome.document = number.to_string().into_bytes();
+        journal.finish(result).expect("finish");
+        journal.record(Record::Acknowledged { key: task.key }).expect("record");
+    }
+    assert_eq!(journal.memory().history().count(), HISTORY);
+    drop(journal);
+    let journal = Journal::open(dir.path()).expect("open again");
+    let files = std::fs::read_dir(dir.path().join("documents")).expect("list").count();
+    assert_eq!(files, HISTORY);
+    let newest = journal.memory().history().last().expect("one");
+    assert_eq!(journal.complete(newest).expect("complete").outcome.document, HISTORY.to_string().into_bytes());
+}
+
+#[test]
+fn a_document_changed_on_the_disk_is_not_sent_as_if_it_were_right() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut journal = Journal::open(dir.path()).expect("open");
+    journal.finish(finished(&task())).expect("finish");
+    let answer = journal.memory().owed()[0].clone();
+    let name = answer.document.as_ref().expect("a document").to_string();
+    std::fs::write(dir.path().join("documents").join(name), b"{\"rows\":8}").expect("write");
+    assert!(matches!(journal.complete(&answer), Err(Error::Document { .. })));
+}
+
+/// Steps that a journal may see, over a handful of tasks.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Accept(usize),
+    Finish(usize),
+    Acknowledge(usize),
+    Contact(i64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0..6_usize).prop_map(Step::Accept),
+        (0..6_usize).prop_map(Step::Finish),
+        (0..6_usize).prop_map(Step::Acknowledge),
+        (0..1000_i64).prop_map(Step::Contact),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn the_fewest_lines_say_what_all_lines_said(steps in proptest::collection::vec(step(), 0..60)) {
+        let tasks: Vec<_> = (0..6).map(|at| slot_task(at % 2, &format!("2026-01-0{}T03:00:00Z", at + 1))).collect();
+        let mut memory = Memory::default();
+        for step in steps {
+            memory.apply(match step {
+                Step::Accept(at) => accepted(&tasks[at]),
+                Step::Finish(at) => Record::Finished(Box::new(Answer { result: finished(&tasks[at]), document: None })),
+                Step::Acknowledge(at) => Record::Acknowledged { key: tasks[at].key },
+                Step::Contact(seconds) => Record::Contact {
+                    at: time("2026-01-01T00:00:00Z") + SignedDuration::from_secs(seconds),
+                },
+            });
+        }
+        let mut again = Memory::default();
+        memory.records().into_iter().for_each(|record| again.apply(record));
+        prop_assert_eq!(again, memory);
+    }
+}
