@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use clap::Args;
-use dr_proto::model::{DrillKind, Report, Verdict};
+use dr_proto::model::{DrillKind, Report, SourceKind, Verdict};
 use dr_proto::render::Evidence;
 use dr_vault::progress::Progress;
 
@@ -31,6 +31,9 @@ pub(super) struct Arguments {
     /// By how much recall may be below recall at the cut, where another probe version answers
     #[arg(long, value_name = "SHARE", default_value_t = job::drill::RECALL_TOLERANCE)]
     recall_tolerance: f64,
+    /// Only sources of this kind: `lancedb` or `audit-log`
+    #[arg(long, value_name = "KIND", value_parser = SourceKind::from_str)]
+    only: Option<SourceKind>,
     #[command(flatten)]
     evidence: evidence::Options,
 }
@@ -58,6 +61,7 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
         snapshot: arguments.snapshot,
         bytes_budget: arguments.bytes_budget.map(|size| size.0),
         recall_tolerance: arguments.recall_tolerance,
+        only: arguments.only,
     };
     let progress = Progress::new();
     let work = job::drill::run(session, ask, &progress);

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 
 use dr_proto::model::{
     Bytes, Capture, CheckResult, DrillId, DrillKind, Freshness, Phase, ProofLevel, Report, Rpo, SnapshotRef,
-    SourceReport, Verdict,
+    SourceKind, SourceReport, Verdict,
 };
 use dr_vault::clock::SharedClock;
 use dr_vault::progress::Progress;
@@ -60,6 +60,8 @@ pub struct Request {
     pub spool: PathBuf,
     /// The most bytes that the rung `bytes` reads beyond what other rungs read; unset: everything.
     pub bytes_budget: Option<u64>,
+    /// Only sources of this kind; unset: all.
+    pub only: Option<SourceKind>,
     /// Probes.
     pub probe: ProbeOptions,
     /// When the operator asked: the clock of the RTO runs from here.
@@ -75,6 +77,14 @@ pub enum Error {
     /// The kind is not one that this function rehearses.
     #[error("a {0} drill can not be run here: choose verify or restore")]
     Kind(DrillKind),
+    /// The snapshot has sources, but none of the kind that was asked for.
+    #[error("snapshot {snapshot} holds no source of kind {kind}")]
+    NoSource {
+        /// The snapshot.
+        snapshot: SnapshotId,
+        /// The kind.
+        kind: SourceKind,
+    },
 }
 
 /// Runs a drill to its report.
@@ -160,7 +170,14 @@ impl<'a> Drill<'a> {
         let before = Transfers::of(counters);
         let started = clock.now();
         let info = repository.resolve(&request.snapshot).await?;
-        let manifest = repository.manifest(&info.id).await?;
+        let mut manifest = repository.manifest(&info.id).await?;
+        if let Some(kind) = request.only {
+            manifest.sources.retain(|source| source.kind == kind.as_str());
+            if manifest.sources.is_empty() {
+                let snapshot = info.id;
+                return Err(Error::NoSource { snapshot, kind });
+            }
+        }
         repository.sync_index().await?;
         let (facts, facts_error) = match snapshot::load_facts(repository, &info.id).await {
             Ok(facts) => (facts.unwrap_or_default(), None),
@@ -283,7 +300,7 @@ fn binding(report: &Report, request: &Request) -> String {
     let snapshot = report.snapshot.as_ref().map(|snapshot| &snapshot.id);
     let bound = serde_json::json!({
         "kind": report.kind, "snapshot": snapshot, "agent": report.agent, "probe": report.probe,
-        "rules": request.probe.rules, "bytes_budget": request.bytes_budget,
+        "rules": request.probe.rules, "bytes_budget": request.bytes_budget, "only": request.only,
     });
     blake3::hash(bound.to_string().as_bytes()).to_hex().to_string()
 }

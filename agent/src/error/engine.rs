@@ -6,7 +6,7 @@ use std::error::Error as StdError;
 use dr_vault::{backup, read, restore, tree};
 
 use super::Class;
-use crate::{discover, key};
+use crate::{discover, drill, key};
 
 /// The class of an engine's error, if the error itself decides it.
 pub(super) fn known(error: &(dyn StdError + 'static)) -> Option<Class> {
@@ -30,6 +30,15 @@ pub(super) fn known(error: &(dyn StdError + 'static)) -> Option<Class> {
         .or_else(|| error.downcast_ref::<dr_auditlog::Error>().and_then(verifying))
         .or_else(|| error.downcast_ref::<key::Error>().and_then(keys))
         .or_else(|| error.downcast_ref::<discover::Error>().and_then(discovering))
+        .or_else(|| error.downcast_ref::<drill::Error>().and_then(drilling))
+}
+
+fn drilling(error: &drill::Error) -> Option<Class> {
+    match error {
+        drill::Error::NoSource { .. } => Some(Class::NotFound),
+        drill::Error::Kind(_) => Some(Class::Usage),
+        drill::Error::Repository(_) => None,
+    }
 }
 
 fn restoring(error: &restore::Error) -> Option<Class> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dr_probe_wire::compare::Rules;
-use dr_proto::model::{Cause, DrillKind, Outcome, Report, Verdict};
+use dr_proto::model::{Cause, DrillKind, Outcome, Report, SourceKind, Verdict};
 use dr_vault::progress::Progress;
 use jiff::SignedDuration;
 use tokio::time::Instant;
@@ -31,6 +31,8 @@ pub struct Ask {
     pub bytes_budget: Option<u64>,
     /// By how much recall may be below recall at the cut, where another probe version answers.
     pub recall_tolerance: f64,
+    /// Only sources of this kind; unset: all.
+    pub only: Option<SourceKind>,
 }
 
 /// A drill that has a report.
@@ -58,6 +60,7 @@ pub async fn run(session: &Session, ask: Ask, progress: &Progress) -> Result<Dri
         scratch: scratch.path().to_owned(),
         spool: session.state()?.cache(),
         bytes_budget: ask.bytes_budget,
+        only: ask.only,
         probe: ProbeOptions {
             probes: session.config.agent.probes.clone(),
             beside: probes::beside(),

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use clap::{Args, Subcommand};
 use dr_proto::model::exit::Code;
 use dr_proto::model::units::{Period, Size};
-use dr_proto::model::{DrillKind, DrillWork, HostName, Work};
+use dr_proto::model::{DrillKind, DrillWork, HostName, SourceKind, Work};
 use dr_proto::view::{RunDetail, Task, TaskEvent};
 use dr_terminal::{Table, Ui};
 use serde::Serialize;
@@ -79,6 +79,9 @@ struct Start {
     /// By how much recall may be below recall at the cut
     #[arg(long, value_name = "SHARE", value_parser = share)]
     recall_tolerance: Option<f64>,
+    /// Only sources of this kind: `lancedb` or `audit-log`
+    #[arg(long, value_name = "KIND", value_parser = SourceKind::from_str)]
+    only: Option<SourceKind>,
     /// A hook of the host's own file to ask the application; may be given several times
     #[arg(long = "hook", value_name = "NAME")]
     hooks: Vec<String>,
@@ -150,6 +153,7 @@ async fn start(session: &Session, arguments: Start) -> Outcome {
         bytes_budget: arguments.bytes_budget.map(|size| size.0),
         hooks: arguments.hooks,
         recall_tolerance: arguments.recall_tolerance,
+        only: arguments.only,
     };
     let what = What::Work {
         hosts,

@@ -53,6 +53,7 @@ async fn a_request_that_makes_no_sense_is_refused_by_name() {
     let bad = refusal(runs.start_run(select("3", "env in (")).await);
     assert_eq!(bad, (Code::InvalidArgument, "invalid_request".to_owned()));
     let drill = Work::Drill(DrillWork {
+        only: None,
         kind: DrillKind::Failover,
         snapshot: "latest".to_owned(),
         from_host: None,

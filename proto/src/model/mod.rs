@@ -35,7 +35,7 @@ pub use proof::{ProofLevel, Rung};
 pub use report::{Bytes, Capture, Freshness, Phase, Report, Rpo, SnapshotRef, SourceReport};
 pub use task::{
     CheckKind, CheckWork, DrillWork, Existing, Fence, IllegalStep, ParseTaskError, Progress, RestoreWork,
-    RunId, RunState, SnapshotWork, TaskId, TaskOutcome, TaskState, Work,
+    RunId, RunState, SnapshotWork, SourceKind, TaskId, TaskOutcome, TaskState, Work,
 };
 pub use token::{EnrolmentToken, Fingerprint, ParseTokenError, Secret, SecretHash, TokenId};
 pub use verdict::{Cause, Verdict};

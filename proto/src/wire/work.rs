@@ -81,6 +81,7 @@ impl TryFrom<v1::DrillWork> for DrillWork {
             bytes_budget,
             hooks,
             recall_tolerance,
+            only,
         } = work;
         if let Some(tolerance) = recall_tolerance.filter(|share| !(0.0..=1.0).contains(share)) {
             let reason = "a share from 0 to 1 is expected";
@@ -93,6 +94,7 @@ impl TryFrom<v1::DrillWork> for DrillWork {
             bytes_budget: (bytes_budget > 0).then_some(bytes_budget),
             hooks: texts("hooks", hooks, limits::NAMES)?,
             recall_tolerance,
+            only: maybe_parsed("only", &only)?,
         })
     }
 }
@@ -106,6 +108,7 @@ impl From<DrillWork> for v1::DrillWork {
             bytes_budget,
             hooks,
             recall_tolerance,
+            only,
         } = work;
         Self {
             kind: v1::DrillKind::from(kind).into(),
@@ -115,6 +118,7 @@ impl From<DrillWork> for v1::DrillWork {
             bytes_budget: bytes_budget.map_or(0, |budget| budget.max(1)),
             hooks,
             recall_tolerance,
+            only: only.map(|kind| kind.to_string()).unwrap_or_default(),
         }
     }
 }

@@ -54,6 +54,7 @@ fn report(bench: &Bench, verdict: Verdict) -> Report {
 
 fn drill() -> Work {
     Work::Drill(DrillWork {
+        only: None,
         kind: DrillKind::Restore,
         snapshot: "latest".to_owned(),
         from_host: None,

@@ -114,6 +114,7 @@ impl Plan {
                 sources: coverage.named_sources(),
             }),
             Action::Drill(drill) => Work::Drill(DrillWork {
+                only: None,
                 kind: drill.kind,
                 snapshot: drill.snapshot.clone(),
                 from_host: (runner != host).then(|| host.clone()),

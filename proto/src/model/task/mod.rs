@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use state::{IllegalStep, RunState, TaskState};
-pub use work::{CheckKind, CheckWork, DrillWork, Existing, RestoreWork, SnapshotWork, Work};
+pub use work::{CheckKind, CheckWork, DrillWork, Existing, RestoreWork, SnapshotWork, SourceKind, Work};
 
 /// A UUID of version 7 for a thing made at `at`, so that ids sort by time.
 pub(super) fn new_id(at: Timestamp) -> Uuid {
@@ -92,6 +92,9 @@ pub enum ParseTaskError {
     /// Not a kind of check.
     #[error("`{0}` is not a kind of check: vector-db, audit-log or dr-integrity is expected")]
     Check(String),
+    /// Not a kind of source.
+    #[error("`{0}` is not a kind of source: lancedb or audit-log is expected")]
+    Source(String),
 }
 
 /// Guards the result of a task: a result counts only under the newest fence that was handed out for its task.

@@ -50,6 +50,46 @@ pub struct DrillWork {
     pub hooks: Vec<String>,
     /// How far recall may fall below recall at the cut; `None`: the agent's default.
     pub recall_tolerance: Option<f64>,
+    /// Only sources of this kind; `None`: all.
+    pub only: Option<SourceKind>,
+}
+
+/// The kinds of sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceKind {
+    /// A LanceDB database folder.
+    Lancedb,
+    /// An append-only log and its rotated segments.
+    AuditLog,
+}
+
+impl SourceKind {
+    /// As configurations, manifests and reports write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lancedb => "lancedb",
+            Self::AuditLog => "audit-log",
+        }
+    }
+}
+
+impl fmt::Display for SourceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for SourceKind {
+    type Err = ParseTaskError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "lancedb" => Ok(Self::Lancedb),
+            "audit-log" => Ok(Self::AuditLog),
+            _ => Err(ParseTaskError::Source(text.to_owned())),
+        }
+    }
 }
 
 /// Restore a snapshot, or a part of it.

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use crate::model::{
     AgentMessage, Allow, CancelTask, CheckKind, CheckWork, CoordinatorMessage, DrillKind, DrillWork,
     Existing, Fence, Goodbye, GoodbyeReason, Heartbeat, Hello, History, HostName, Inventory, Labels,
-    PlanText, Progress, RestoreWork, RunId, Slot, SnapshotInfo, SnapshotWork, SourceInfo, StartTask,
+    PlanText, Progress, RestoreWork, RunId, Slot, SnapshotInfo, SnapshotWork, SourceInfo, SourceKind, StartTask,
     Suspension, TaskId, TaskKey, TaskOutcome, TaskResult, TaskState, TaskUpdate, Welcome, Work, plan,
 };
 
@@ -70,9 +70,10 @@ fn work() -> impl Strategy<Value = Work> {
         prop::option::of(1..u64::MAX),
         names(),
         prop::option::of(0.0..=1.0),
+        prop::option::of(prop::sample::select(vec![SourceKind::Lancedb, SourceKind::AuditLog])),
     )
         .prop_map(
-            |(kind, snapshot, from_host, bytes_budget, hooks, recall_tolerance)| {
+            |(kind, snapshot, from_host, bytes_budget, hooks, recall_tolerance, only)| {
                 Work::Drill(DrillWork {
                     kind,
                     snapshot,
@@ -80,6 +81,7 @@ fn work() -> impl Strategy<Value = Work> {
                     bytes_budget,
                     hooks,
                     recall_tolerance,
+                    only,
                 })
             },
         );

@@ -71,6 +71,7 @@ fn a_start() -> v1::StartTask {
             fence: Fence { epoch: 7, attempt: 1 },
         },
         work: Work::Drill(DrillWork {
+            only: None,
             kind: DrillKind::Verify,
             snapshot: "latest".to_owned(),
             from_host: None,
