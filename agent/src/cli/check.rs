@@ -92,14 +92,22 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
     let work = job::check::run(session, arguments.command.ask(), &progress);
     let answer = watch(&session.ui, "check", &progress, work).await?;
     print(session, &answer)?;
-    let Answer { check, verdict, checked } = &answer;
+    let Answer {
+        check,
+        verdict,
+        checked,
+    } = &answer;
     let evidence = evidence::of_check(session, &check.to_string(), *verdict, checked);
     evidence::publish(session, arguments.command.evidence(), &evidence)?;
     Ok(Code::from(*verdict))
 }
 
 fn print(session: &Session, answer: &Answer) -> std::io::Result<()> {
-    let Answer { check, verdict, checked } = answer;
+    let Answer {
+        check,
+        verdict,
+        checked,
+    } = answer;
     let verdict = *verdict;
     let ui = &session.ui;
     if ui.is_json() {

@@ -61,6 +61,7 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
         snapshot: arguments.snapshot,
         bytes_budget: arguments.bytes_budget.map(|size| size.0),
         recall_tolerance: arguments.recall_tolerance,
+        hooks: Vec::new(),
         only: arguments.only,
     };
     let progress = Progress::new();

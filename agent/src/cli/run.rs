@@ -134,7 +134,7 @@ async fn daemon(cli: Cli, config: Config, stop: Stop) -> Outcome {
         ci: true,
         ..Options::default()
     };
-    let ui = Ui::into_sinks(options, std::io::sink(), LogLines::default());
+    let ui = Ui::into_sinks(options, std::io::stdout(), LogLines::default());
     command(cli, config, ui, stop).await
 }
 
@@ -148,7 +148,9 @@ fn daemon_level(global: &Global) -> &'static str {
 
 /// What `DR_AGENT_LOG` asks for, if it asks for anything.
 fn log_filter() -> Option<String> {
-    std::env::var("DR_AGENT_LOG").ok().filter(|filter| !filter.is_empty())
+    std::env::var("DR_AGENT_LOG")
+        .ok()
+        .filter(|filter| !filter.is_empty())
 }
 
 /// Writes whole lines of talk to the log.

@@ -72,7 +72,9 @@ fn write(file: &Path, reason: &str, session: &Session) -> Result<(), Failure> {
 
 /// Who holds the state lock, if anybody does.
 fn at_work(session: &Session) -> Result<Option<Holder>, Failure> {
-    let lock = session.state()?.lock(Holder::this("suspend", session.clock.now()));
+    let lock = session
+        .state()?
+        .lock(Holder::this("suspend", session.clock.now()));
     match lock.map(drop::<Lock>) {
         Ok(()) => Ok(None),
         Err(crate::state::Error::Busy { holder }) => Ok(holder),

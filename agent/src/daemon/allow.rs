@@ -70,7 +70,8 @@ fn judge_drill(config: &Config, drill: &DrillWork) -> Result<(), Refusal> {
     }
     if kind == DrillKind::Failover && !config.allow.failover {
         return Err(Refusal::not_allowed(
-            "failover drills are not allowed here: set `[allow].failover` in this host's agent.toml".to_owned(),
+            "failover drills are not allowed here: set `[allow].failover` in this host's agent.toml"
+                .to_owned(),
         ));
     }
     if !matches!(kind, DrillKind::Verify | DrillKind::Restore) {
@@ -138,7 +139,9 @@ fn sources(session: &Session, names: &[String], kind: Option<SourceKind>) -> Res
         };
         if !configured.iter().any(fits) {
             let known: Vec<&str> = configured.iter().map(|entry| entry.name.as_str()).collect();
-            let of_kind = kind.map(|kind| format!(" of kind {}", kind.as_str())).unwrap_or_default();
+            let of_kind = kind
+                .map(|kind| format!(" of kind {}", kind.as_str()))
+                .unwrap_or_default();
             return Err(Refusal {
                 cause: UNKNOWN_SOURCE,
                 message: format!(
@@ -158,14 +161,20 @@ fn judge_restore(config: &Config, restore: &RestoreWork) -> Result<(), Refusal> 
 
 /// Whether a folder lies below one that restores may write into, once every link on the way is followed.
 fn allowed_target(roots: &[PathBuf], to: &Path) -> Result<(), Refusal> {
-    let refuse = |why: &str| Refusal::not_allowed(format!("a restore to {} is not allowed here: {why}", to.display()));
+    let refuse = |why: &str| {
+        Refusal::not_allowed(format!(
+            "a restore to {} is not allowed here: {why}",
+            to.display()
+        ))
+    };
     if !to.is_absolute() {
         return Err(refuse("the path is not absolute"));
     }
     if to.components().any(|part| part == Component::ParentDir) {
         return Err(refuse("the path has a `..` in it"));
     }
-    let resolved = resolve(to).map_err(|error| refuse(&format!("its place can not be found out: {error}")))?;
+    let resolved =
+        resolve(to).map_err(|error| refuse(&format!("its place can not be found out: {error}")))?;
     within(roots, &resolved).map_err(|why| refuse(&why))
 }
 

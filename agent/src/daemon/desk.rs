@@ -20,7 +20,8 @@ mod book;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dr_proto::model::{
-    CancelTask, Labels, PlanText, Progress, Slot, StartTask, Suspension, TaskKey, TaskOutcome, TaskResult, TaskUpdate,
+    CancelTask, Labels, PlanText, Progress, Slot, StartTask, Suspension, TaskKey, TaskOutcome, TaskResult,
+    TaskUpdate,
 };
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -199,9 +200,7 @@ impl Desk {
     /// # Errors
     /// When the journal can not be written.
     pub async fn set_suspension(&self, suspension: Suspension) -> Result<(), Error> {
-        Ok(self
-            .with(move |book| book.set_suspension(suspension))
-            .await??)
+        Ok(self.with(move |book| book.set_suspension(suspension)).await??)
     }
 
     /// The coordinator is there.

@@ -93,10 +93,19 @@ mod tests {
             reason: Some("upgrade".to_owned()),
             until: Some(at("2026-01-01T04:00:00Z")),
         };
-        assert_eq!(suspended(&suspension, at("2026-01-01T03:59:59Z")), Some("upgrade"));
+        assert_eq!(
+            suspended(&suspension, at("2026-01-01T03:59:59Z")),
+            Some("upgrade")
+        );
         assert_eq!(suspended(&suspension, at("2026-01-01T04:00:00Z")), None);
         suspension.until = None;
-        assert_eq!(suspended(&suspension, at("2027-01-01T00:00:00Z")), Some("upgrade"));
-        assert_eq!(suspended(&Suspension::default(), at("2027-01-01T00:00:00Z")), None);
+        assert_eq!(
+            suspended(&suspension, at("2027-01-01T00:00:00Z")),
+            Some("upgrade")
+        );
+        assert_eq!(
+            suspended(&Suspension::default(), at("2027-01-01T00:00:00Z")),
+            None
+        );
     }
 }

@@ -88,7 +88,10 @@ impl Surveyor {
         };
         let listed = match tokio::time::timeout(LIMIT, self.repository()).await {
             Ok(listed) => listed.map_err(|failure| failure.to_string()),
-            Err(_) => Err(format!("the repository could not be listed within {} s", LIMIT.as_secs())),
+            Err(_) => Err(format!(
+                "the repository could not be listed within {} s",
+                LIMIT.as_secs()
+            )),
         };
         match listed {
             Ok((snapshots, stored)) => {

@@ -25,7 +25,7 @@ pub struct Metrics {
     tasks: IntCounterVec,
     attached: IntGauge,
     pin_age: Gauge,
-    scratch: IntGauge,
+    scratch: IntGaugeVec,
     vitals: Vitals,
     gate: Gate,
     standing: watch::Receiver<Standing>,
@@ -69,7 +69,13 @@ impl Metrics {
             "dr_agent_pin_oldest_age_seconds",
             "Age of the snapshot under way: no pin is older. 0: none is held.",
         )?;
-        let scratch = IntGauge::new("dr_agent_scratch_bytes", "Bytes below the scratch folder.")?;
+        let scratch = IntGaugeVec::new(
+            Opts::new(
+                "dr_agent_scratch_bytes",
+                "Bytes below the scratch folder: of work under way, and kept for a look.",
+            ),
+            &["state"],
+        )?;
         let build = IntGaugeVec::new(
             Opts::new("dr_build_info", "The version that runs."),
             &["component", "version"],
@@ -152,9 +158,7 @@ fn named(work: &Work) -> Vec<&str> {
 impl Observer for Metrics {
     fn ended(&self, task: &StartTask, ended: &Ended, at: Timestamp) {
         let word = task.work.word();
-        self.tasks
-            .with_label_values(&[word, ended.state.name()])
-            .inc();
+        self.tasks.with_label_values(&[word, ended.state.name()]).inc();
         for (source, whole) in &ended.sources {
             if ended.state == TaskState::Passed {
                 self.succeeded(source, word, at);
@@ -177,15 +181,21 @@ impl dr_telemetry::endpoint::Daemon for Metrics {
         self.attached.set(i64::from(attached));
         let age = self.vitals.oldest_pin().unwrap_or_default();
         self.pin_age.set(age.as_secs_f64());
-        let bytes = self.vitals.scratch_bytes();
-        self.scratch.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let (in_use, kept) = self.vitals.scratch();
+        for (state, bytes) in [("in_use", in_use), ("kept", kept)] {
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+            self.scratch.with_label_values(&[state]).set(bytes);
+        }
         &self.registry
     }
 
     fn hindrances(&self) -> Vec<String> {
         let mut hindrances = Vec::new();
         if let Standing::Away { since, reason } = &*self.standing.borrow() {
-            let why = reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+            let why = reason
+                .as_deref()
+                .map(|why| format!(": {why}"))
+                .unwrap_or_default();
             hindrances.push(format!("no coordinator answers since {since:.0}{why}"));
         }
         hindrances.extend(self.gate.closed().map(|reason| format!("suspended: {reason}")));
@@ -204,7 +214,12 @@ impl Store {
     fn new(counters: Counters) -> Result<Self, prometheus::Error> {
         let desc = |name: &str, help: &str, labels: &[&str]| {
             let labels = labels.iter().map(|&label| label.to_owned()).collect();
-            Desc::new(name.to_owned(), help.to_owned(), labels, std::collections::HashMap::new())
+            Desc::new(
+                name.to_owned(),
+                help.to_owned(),
+                labels,
+                std::collections::HashMap::new(),
+            )
         };
         Ok(Self {
             counters,
@@ -291,12 +306,19 @@ mod tests {
         let mut ended = Ended::passed();
         ended.sources = vec![("memory".to_owned(), Some(true))];
         metrics.ended(&testing::task(), &ended, time("1970-01-01T00:01:40Z"));
-        assert!(text(&metrics).contains("source=\"memory\",task=\"snapshot\"} 100"), "{}", text(&metrics));
+        assert!(
+            text(&metrics).contains("source=\"memory\",task=\"snapshot\"} 100"),
+            "{}",
+            text(&metrics)
+        );
         assert!(text(&metrics).contains("dr_agent_source_damaged{source=\"memory\"} 0"));
         ended.state = TaskState::Partial;
         ended.sources = vec![("memory".to_owned(), Some(false))];
         metrics.ended(&testing::task(), &ended, time("1970-01-01T00:03:20Z"));
-        assert!(text(&metrics).contains("source=\"memory\",task=\"snapshot\"} 100"), "no success since");
+        assert!(
+            text(&metrics).contains("source=\"memory\",task=\"snapshot\"} 100"),
+            "no success since"
+        );
         assert!(text(&metrics).contains("dr_agent_source_damaged{source=\"memory\"} 1"));
         assert!(text(&metrics).contains("dr_agent_transferred_bytes_total{direction=\"sent\"} 0"));
         assert!(text(&metrics).contains("process_resident_memory_bytes"));
@@ -307,7 +329,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let (metrics, standing) = metrics(dir.path());
         let said = metrics.hindrances();
-        assert_eq!(said, ["no coordinator answers since 2026-01-02T03:00:00Z: connection refused"]);
+        assert_eq!(
+            said,
+            ["no coordinator answers since 2026-01-02T03:00:00Z: connection refused"]
+        );
         standing.send_replace(Standing::Attached { epoch: 1 });
         assert!(metrics.hindrances().is_empty());
         assert!(text(&metrics).contains("dr_agent_attached 1"));

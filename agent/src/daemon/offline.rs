@@ -81,7 +81,10 @@ impl Offline {
             let looked = self.look().await?;
             match &looked {
                 Looked::Held(reason) if looked != last => {
-                    tracing::warn!(reason, "no coordinator answers, and plans do not go on without one");
+                    tracing::warn!(
+                        reason,
+                        "no coordinator answers, and plans do not go on without one"
+                    );
                 }
                 Looked::Began(slots) => {
                     for slot in slots {
@@ -122,7 +125,9 @@ impl Offline {
             return Ok(Looked::NotNeeded);
         };
         if let Some(reason) = gate::suspended(&suspension, now) {
-            return Ok(Looked::Held(format!("the coordinator suspended this host: {reason}")));
+            return Ok(Looked::Held(format!(
+                "the coordinator suspended this host: {reason}"
+            )));
         }
         if now.duration_since(contact).unsigned_abs() > self.lasts {
             return Ok(Looked::Held(format!(
@@ -160,7 +165,9 @@ impl Offline {
         }
         let name = plan.name.clone();
         let done = self.desk.recall(move |memory| memory.newest_slot(&name)).await?;
-        let due = plan.schedule.due(done.map_or(contact, |done| done.max(contact)), now);
+        let due = plan
+            .schedule
+            .due(done.map_or(contact, |done| done.max(contact)), now);
         let Some(at) = due.start else {
             return Ok(None);
         };
@@ -172,7 +179,11 @@ impl Offline {
         if waits || self.desk.knows_slot(slot.clone()).await? {
             return Ok(None);
         }
-        let sources = self.inventory.borrow().as_ref().map(|inventory| inventory.sources.clone());
+        let sources = self
+            .inventory
+            .borrow()
+            .as_ref()
+            .map(|inventory| inventory.sources.clone());
         let member = Member {
             host: &self.host,
             labels,

@@ -1,5 +1,6 @@
 //! Puts the parts together, and ends them in order.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use dr_proto::client::{self, Client};
 use dr_proto::model::{HostName, Inventory};
 use dr_proto::tls::{self, ConnectTimeouts, Connector, Files, Reloading, Role};
 use dr_telemetry::endpoint::Endpoint;
+use serde::Serialize;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -57,10 +59,7 @@ impl Dial for MutualTls {
         let address = endpoint
             .parse()
             .map_err(|error: tls::ParseAddressError| failed(error.into()))?;
-        let options = client::Options::new(
-            vec![address],
-            concat!("dr-agent/", env!("CARGO_PKG_VERSION")),
-        );
+        let options = client::Options::new(vec![address], concat!("dr-agent/", env!("CARGO_PKG_VERSION")));
         let client = Client::connect(&self.connector, &options)
             .await
             .map_err(|error| failed(error.into()))?;
@@ -184,14 +183,29 @@ impl Daemon {
             host = %self.host, endpoints = ?self.endpoints, version = env!("CARGO_PKG_VERSION"),
             "the daemon is at work"
         );
+        self.say_ready()?;
         let _lock = self.background(&working);
         finish(parts, &working).await
+    }
+
+    /// One line of JSON on stdout, for whoever started us with port 0.
+    fn say_ready(&self) -> std::io::Result<()> {
+        let ready = Ready {
+            host: &self.host,
+            metrics: self.endpoint.as_ref().map(Endpoint::address),
+        };
+        let line = serde_json::to_string(&ready).map_err(std::io::Error::other)?;
+        self.session.ui.data(&line)
     }
 
     /// Keeps this host's certificate fresh.
     fn renewal(&self) -> Renewal {
         let options = identity::Options {
-            endpoints: self.endpoints.iter().filter_map(|endpoint| endpoint.parse().ok()).collect(),
+            endpoints: self
+                .endpoints
+                .iter()
+                .filter_map(|endpoint| endpoint.parse().ok())
+                .collect(),
             time: Arc::new(tls::SystemTime),
             chance: fastrand::Rng::new(),
         };
@@ -208,9 +222,7 @@ impl Daemon {
         tokio::spawn(systemd::watchdog(working.clone()));
         let (tls, following) = (self.tls, working.clone());
         tokio::spawn(async move {
-            following
-                .run_until_cancelled(tls.follow(CERTIFICATES))
-                .await;
+            following.run_until_cancelled(tls.follow(CERTIFICATES)).await;
         });
         if let Some(endpoint) = self.endpoint {
             tracing::info!(address = %endpoint.address(), "metrics are served");
@@ -223,6 +235,14 @@ impl Daemon {
         }
         self.lock
     }
+}
+
+/// What the daemon says when it is up.
+#[derive(Serialize)]
+struct Ready<'a> {
+    host: &'a HostName,
+    /// Where `/metrics` is served.
+    metrics: Option<SocketAddr>,
 }
 
 /// Waits for all parts. The first that ends, for whatever reason, ends the others.
@@ -275,7 +295,10 @@ fn certificates(coordinator: &Coordinator, host: &HostName) -> Result<Arc<Reload
         trust_bundle: coordinator.tls.trust_bundle.clone(),
     };
     let tls = Reloading::open(files, &[Role::Agent], Arc::new(tls::SystemTime)).map_err(|error| {
-        let why = format!("use this host's certificate: {}", crate::error::in_one_line(&error));
+        let why = format!(
+            "use this host's certificate: {}",
+            crate::error::in_one_line(&error)
+        );
         Failure::new(Class::Configuration, why).hint(
             "`dr-agent enroll --token TEXT` gets this host a certificate; `drctl agent token` makes a token",
         )

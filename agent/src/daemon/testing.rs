@@ -101,7 +101,11 @@ pub(crate) fn slot_task(epoch: u64, at: &str) -> StartTask {
 pub(crate) fn outcome(state: TaskState, document: &str) -> TaskOutcome {
     TaskOutcome {
         state,
-        cause: if state == TaskState::Passed { String::new() } else { "cause".to_owned() },
+        cause: if state == TaskState::Passed {
+            String::new()
+        } else {
+            "cause".to_owned()
+        },
         message: String::new(),
         started: time("2026-01-02T03:00:00Z"),
         finished: time("2026-01-02T03:00:10Z"),

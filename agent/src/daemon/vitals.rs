@@ -1,12 +1,14 @@
 //! Figures of the host that heartbeats and metrics tell.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::state::scratch;
 
 /// How often scratch is measured.
 const EVERY: Duration = Duration::from_secs(60);
@@ -20,7 +22,8 @@ pub struct Vitals(Arc<Figures>);
 #[derive(Debug, Default)]
 struct Figures {
     snapshot_since: Mutex<Option<Instant>>,
-    scratch: AtomicU64,
+    in_use: AtomicU64,
+    kept: AtomicU64,
 }
 
 impl Vitals {
@@ -31,7 +34,10 @@ impl Vitals {
     }
 
     fn since(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.0.snapshot_since.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .snapshot_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Age of the snapshot under way: no pin of the daemon is older. `None`: none is held.
@@ -39,9 +45,16 @@ impl Vitals {
         self.since().map(|since| since.elapsed())
     }
 
-    /// Bytes in scratch when it was last measured.
+    /// Bytes in scratch when it was last measured: of work under way, and of what is kept for a look.
+    pub fn scratch(&self) -> (u64, u64) {
+        let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+        (read(&self.0.in_use), read(&self.0.kept))
+    }
+
+    /// All bytes in scratch when it was last measured.
     pub fn scratch_bytes(&self) -> u64 {
-        self.0.scratch.load(Ordering::Relaxed)
+        let (in_use, kept) = self.scratch();
+        in_use + kept
     }
 
     /// Measures scratch again and again, until cancelled.
@@ -53,8 +66,11 @@ impl Vitals {
                 _ = tick.tick() => {}
             }
             let folder = scratch.clone();
-            match tokio::task::spawn_blocking(move || bytes(folder)).await {
-                Ok(bytes) => self.0.scratch.store(bytes, Ordering::Relaxed),
+            match tokio::task::spawn_blocking(move || measured(&folder)).await {
+                Ok((in_use, kept)) => {
+                    self.0.in_use.store(in_use, Ordering::Relaxed);
+                    self.0.kept.store(kept, Ordering::Relaxed);
+                }
                 Err(error) => tracing::warn!(%error, "scratch could not be measured"),
             }
         }
@@ -69,6 +85,20 @@ impl Drop for Held {
     fn drop(&mut self) {
         *self.0.since() = None;
     }
+}
+
+/// Bytes of work under way, and of what is kept for a look.
+fn measured(scratch: &Path) -> (u64, u64) {
+    let (mut in_use, mut kept) = (0, 0);
+    let folders = std::fs::read_dir(scratch)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok);
+    for folder in folders.map(|entry| entry.path()) {
+        let is_kept = scratch::owner(&folder).is_some_and(|owner| owner.keep_until.is_some());
+        *(if is_kept { &mut kept } else { &mut in_use }) += bytes(folder);
+    }
+    (in_use, kept)
 }
 
 /// Bytes of all files below a folder, links not followed. What vanishes meanwhile does not count.
@@ -117,5 +147,19 @@ mod tests {
         let link = dir.path().join("root").symlink_metadata().expect("stat").len();
         assert_eq!(bytes(dir.path().to_owned()), 7 + link);
         assert_eq!(bytes(dir.path().join("missing")), 0);
+    }
+
+    #[test]
+    fn what_is_kept_for_a_look_is_told_apart() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let now: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
+        let area = scratch::Area::new(dir.path());
+        let kept = area.claim("drill", now).expect("claim").keep(now).expect("keep");
+        let used = area.claim("drill", now).expect("claim");
+        std::fs::write(kept.join("a"), vec![0; 10_000]).expect("write");
+        std::fs::write(used.path().join("b"), vec![0; 20_000]).expect("write");
+        let (in_use, kept) = measured(dir.path());
+        assert!((20_000..21_000).contains(&in_use), "{in_use}");
+        assert!((10_000..11_000).contains(&kept), "{kept}");
     }
 }

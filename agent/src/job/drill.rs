@@ -9,7 +9,7 @@ use dr_vault::progress::Progress;
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
-use super::probes;
+use super::{application, probes};
 use crate::drill::{self, ProbeOptions, Request};
 use crate::error::{Doing, Failure};
 use crate::report;
@@ -33,6 +33,8 @@ pub struct Ask {
     pub recall_tolerance: f64,
     /// Only sources of this kind; unset: all.
     pub only: Option<SourceKind>,
+    /// Hooks of the host's own file that ask the restored copy.
+    pub hooks: Vec<String>,
 }
 
 /// A drill that has a report.
@@ -77,6 +79,12 @@ pub async fn run(session: &Session, ask: Ask, progress: &Progress) -> Result<Dri
     let mut report = drill::run(&repository, counters, &request, &session.clock, progress, stop).await?;
     if session.stop.reason() == Some(Reason::HostBusy) {
         blame_the_host(&mut report);
+    }
+    if !ask.hooks.is_empty() {
+        let restored = scratch.path().join("restored");
+        application::ask(&mut report, &session.config, &ask.hooks, &restored, stop).await;
+        report.finished = session.clock.now();
+        report.time_to_proven = asked.elapsed().as_secs_f64();
     }
     clear(session, scratch, report.verdict);
     let path = report::save(&session.state()?.reports(), &report)?;

@@ -5,6 +5,7 @@
 //! command line prints the answer for people or as JSON; the daemon sends the same JSON to the coordinator. Neither
 //! holds a step of its own, so that what an operator rehearses by hand is what the fleet does.
 
+mod application;
 pub mod check;
 pub mod drill;
 pub(crate) mod probes;

@@ -49,9 +49,7 @@ pub async fn run(
     progress: &Progress,
     approve: impl FnOnce(&Plan) -> Result<(), Failure>,
 ) -> Result<Restored, Failure> {
-    let _lock = (!ask.plan_only)
-        .then(|| session.begin("restore"))
-        .transpose()?;
+    let _lock = (!ask.plan_only).then(|| session.begin("restore")).transpose()?;
     let repository = session.repository().await?;
     let (plan, manifest) = session.until_stopped(plan(session, &repository, &ask)).await?;
     approve(&plan)?;

@@ -175,6 +175,11 @@ fn write_owner(path: &Path, owner: &Owner) -> io::Result<File> {
     Ok(file)
 }
 
+/// Who owns a folder of an area, or owned it; `None` if that can not be told.
+pub fn owner(folder: &Path) -> Option<Owner> {
+    serde_json::from_reader(File::open(folder.join(OWNER)).ok()?).ok()
+}
+
 enum State {
     Foreign,
     Empty,

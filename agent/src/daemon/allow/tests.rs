@@ -50,7 +50,11 @@ fn drill(kind: DrillKind) -> DrillWork {
 fn refused(session: &Session, work: &Work, cause: &str, key: &str) {
     let refusal = judge(session, work).expect_err("it is refused");
     assert_eq!(refusal.cause, cause, "{}", refusal.message);
-    assert!(refusal.message.contains(key), "`{key}` is not in: {}", refusal.message);
+    assert!(
+        refusal.message.contains(key),
+        "`{key}` is not in: {}",
+        refusal.message
+    );
 }
 
 #[test]
@@ -79,9 +83,24 @@ fn links_do_not_lead_a_restore_out() {
     std::fs::create_dir(&outside).expect("create");
     symlink(&outside, into.join("link")).expect("link");
     symlink(dir.path().join("nowhere"), into.join("dangling")).expect("link");
-    refused(&session, &restore(into.join("link")), NOT_ALLOWED, "[allow].restore_into");
-    refused(&session, &restore(into.join("link/deep/er")), NOT_ALLOWED, "[allow].restore_into");
-    refused(&session, &restore(into.join("dangling/x")), NOT_ALLOWED, "can not be found out");
+    refused(
+        &session,
+        &restore(into.join("link")),
+        NOT_ALLOWED,
+        "[allow].restore_into",
+    );
+    refused(
+        &session,
+        &restore(into.join("link/deep/er")),
+        NOT_ALLOWED,
+        "[allow].restore_into",
+    );
+    refused(
+        &session,
+        &restore(into.join("dangling/x")),
+        NOT_ALLOWED,
+        "can not be found out",
+    );
     symlink(into.join("inner"), into.join("inside")).expect("link");
     std::fs::create_dir(into.join("inner")).expect("create");
     assert_eq!(judge(&session, &restore(into.join("inside/x"))), Ok(()));
@@ -92,11 +111,26 @@ fn drills_are_those_that_the_host_names() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let session = session(&dir);
     assert_eq!(judge(&session, &Work::Drill(drill(DrillKind::Restore))), Ok(()));
-    refused(&session, &Work::Drill(drill(DrillKind::Negative)), NOT_ALLOWED, "[allow].drills");
-    refused(&session, &Work::Drill(drill(DrillKind::Failover)), NOT_ALLOWED, "[allow].failover");
+    refused(
+        &session,
+        &Work::Drill(drill(DrillKind::Negative)),
+        NOT_ALLOWED,
+        "[allow].drills",
+    );
+    refused(
+        &session,
+        &Work::Drill(drill(DrillKind::Failover)),
+        NOT_ALLOWED,
+        "[allow].failover",
+    );
     let mut open = session.clone();
     open.config.allow.failover = true;
-    refused(&open, &Work::Drill(drill(DrillKind::Failover)), NOT_SUPPORTED, "failover");
+    refused(
+        &open,
+        &Work::Drill(drill(DrillKind::Failover)),
+        NOT_SUPPORTED,
+        "failover",
+    );
 }
 
 #[test]
@@ -110,10 +144,30 @@ fn hooks_are_those_that_the_host_defines_and_allows() {
         })
     };
     assert_eq!(judge(&session, &with(DrillKind::Restore, "smoke")), Ok(()));
-    refused(&session, &with(DrillKind::Restore, "free"), NOT_ALLOWED, "[allow].hooks");
-    refused(&session, &with(DrillKind::Restore, "ghost"), NOT_ALLOWED, "[hook]");
-    refused(&session, &with(DrillKind::Restore, "/bin/sh"), NOT_ALLOWED, "[allow].hooks");
-    refused(&session, &with(DrillKind::Verify, "smoke"), NOT_SUPPORTED, "restores nothing");
+    refused(
+        &session,
+        &with(DrillKind::Restore, "free"),
+        NOT_ALLOWED,
+        "[allow].hooks",
+    );
+    refused(
+        &session,
+        &with(DrillKind::Restore, "ghost"),
+        NOT_ALLOWED,
+        "[hook]",
+    );
+    refused(
+        &session,
+        &with(DrillKind::Restore, "/bin/sh"),
+        NOT_ALLOWED,
+        "[allow].hooks",
+    );
+    refused(
+        &session,
+        &with(DrillKind::Verify, "smoke"),
+        NOT_SUPPORTED,
+        "restores nothing",
+    );
 }
 
 #[test]
@@ -137,7 +191,12 @@ fn sources_are_those_that_the_host_names() {
     }
     refused(&session, &snapshot("memo"), UNKNOWN_SOURCE, "memory, audit");
     assert_eq!(judge(&session, &check(CheckKind::VectorDb, "memory")), Ok(()));
-    refused(&session, &check(CheckKind::VectorDb, "audit"), UNKNOWN_SOURCE, "of kind lancedb");
+    refused(
+        &session,
+        &check(CheckKind::VectorDb, "audit"),
+        UNKNOWN_SOURCE,
+        "of kind lancedb",
+    );
 }
 
 #[test]
@@ -146,8 +205,20 @@ fn another_hosts_repository_is_found_only_where_the_own_url_says_how() {
     let session = session(&dir);
     let other: HostName = "db-2".parse().expect("a host");
     let repository = neighbour(&session.config, &other).expect("found");
-    assert!(repository.url.ends_with("/repositories/db-2"), "{}", repository.url);
-    assert!(session.config.repository.as_ref().expect("own").url.ends_with("/repositories/host-1"));
+    assert!(
+        repository.url.ends_with("/repositories/db-2"),
+        "{}",
+        repository.url
+    );
+    assert!(
+        session
+            .config
+            .repository
+            .as_ref()
+            .expect("own")
+            .url
+            .ends_with("/repositories/host-1")
+    );
     let mut fixed = session.clone();
     fixed.config.repository.as_mut().expect("own").template = "file:///one".to_owned();
     let work = Work::Drill(DrillWork {

@@ -73,7 +73,12 @@ impl Book {
             return self.follow(task, stands, now);
         }
         if self.queue.len() >= MOST_QUEUED {
-            let outcome = ended_at(now, TaskState::Inconclusive, "busy", "too many tasks wait on this host");
+            let outcome = ended_at(
+                now,
+                TaskState::Inconclusive,
+                "busy",
+                "too many tasks wait on this host",
+            );
             return self.answer(task, outcome);
         }
         let accepted = Record::Accepted {
@@ -216,7 +221,12 @@ impl Book {
 
     pub(super) fn acknowledge(&mut self, key: TaskKey) -> Result<(), journal::Error> {
         self.again.remove(&key);
-        self.unwritten.remove(&key);
+        if let Some(result) = self.unwritten.remove(&key)
+            && self.memory().opened(&key).is_some()
+        {
+            // Perhaps there is space again; if not, the next start answers it once more, which changes nothing.
+            self.journal.finish(result)?;
+        }
         let owed = self.memory().owed().iter();
         if owed.into_iter().any(|answer| answer.result.key == key) {
             self.journal.record(Record::Acknowledged { key })?;
@@ -263,7 +273,8 @@ impl Book {
     }
 
     pub(super) fn open_keys(&self) -> Vec<TaskKey> {
-        self.memory().open().map(|open| open.task.key).collect()
+        let open = self.memory().open().map(|open| open.task.key);
+        open.filter(|key| !self.unwritten.contains_key(key)).collect()
     }
 
     pub(super) fn owed(&self) -> Vec<TaskKey> {

@@ -32,7 +32,9 @@ async fn a_task_that_is_handed_out_twice_is_begun_once() {
     assert_eq!(begin(&desk).await, None);
     desk.start(task.clone(), time(NOON)).await.expect("start");
     assert_eq!(begin(&desk).await, None, "it is at work");
-    desk.finish(task.clone(), outcome(TaskState::Passed, "{}")).await.expect("finish");
+    desk.finish(task.clone(), outcome(TaskState::Passed, "{}"))
+        .await
+        .expect("finish");
     desk.start(task.clone(), time(NOON)).await.expect("start");
     assert_eq!(begin(&desk).await, None, "it has ended");
     assert_eq!(owed(&desk).await.len(), 1);
@@ -44,7 +46,10 @@ async fn a_result_is_owed_until_it_is_acknowledged_and_again_when_it_is_asked_fo
     let (desk_before, task) = (desk(dir.path()), task());
     desk_before.start(task.clone(), time(NOON)).await.expect("start");
     begin(&desk_before).await.expect("one");
-    desk_before.finish(task.clone(), outcome(TaskState::Failed, "{\"a\":1}")).await.expect("finish");
+    desk_before
+        .finish(task.clone(), outcome(TaskState::Failed, "{\"a\":1}"))
+        .await
+        .expect("finish");
     drop(desk_before);
     let desk = desk(dir.path());
     let results = owed(&desk).await;
@@ -87,11 +92,16 @@ async fn a_cancel_takes_a_task_off_the_queue_and_halts_one_at_work() {
     desk.next(&halt).await.expect("no panic").expect("one");
     desk.cancel(cancel(&waiting), time(NOON)).await.expect("cancel");
     let results = owed(&desk).await;
-    assert_eq!((results[0].key, results[0].outcome.state), (waiting.key, TaskState::Cancelled));
+    assert_eq!(
+        (results[0].key, results[0].outcome.state),
+        (waiting.key, TaskState::Cancelled)
+    );
     assert_eq!(results[0].outcome.message, "by ana");
     desk.cancel(cancel(&working), time(NOON)).await.expect("cancel");
     assert_eq!(halt.ending(), Some(Ending::Cancelled("by ana".to_owned())));
-    desk.finish(working, outcome(TaskState::Cancelled, "")).await.expect("finish");
+    desk.finish(working, outcome(TaskState::Cancelled, ""))
+        .await
+        .expect("finish");
     assert_eq!(begin(&desk).await, None);
 }
 
@@ -105,14 +115,20 @@ async fn a_slot_that_was_done_offline_is_not_done_again() {
     let during = slot_task(2, "2026-01-02T03:00:00Z");
     desk.start(during.clone(), time(NOON)).await.expect("start");
     assert_eq!(begin(&desk).await, None, "its slot is being done");
-    desk.finish(own.clone(), outcome(TaskState::Passed, "{\"n\":1}")).await.expect("finish");
+    desk.finish(own.clone(), outcome(TaskState::Passed, "{\"n\":1}"))
+        .await
+        .expect("finish");
     let after = slot_task(3, "2026-01-02T03:00:00Z");
     desk.start(after.clone(), time(NOON)).await.expect("start");
     assert_eq!(begin(&desk).await, None, "its slot was done");
     let results = owed(&desk).await;
     let keys: Vec<TaskKey> = results.iter().map(|result| result.key).collect();
     assert_eq!(keys, [own.key, during.key, after.key]);
-    assert!(results.iter().all(|result| result.outcome == outcome(TaskState::Passed, "{\"n\":1}")));
+    assert!(
+        results
+            .iter()
+            .all(|result| result.outcome == outcome(TaskState::Passed, "{\"n\":1}"))
+    );
     let other = slot_task(3, "2026-01-03T03:00:00Z");
     desk.start(other.clone(), time(NOON)).await.expect("start");
     assert_eq!(begin(&desk).await.expect("another slot").task, other);
@@ -125,7 +141,9 @@ async fn a_slot_whose_offline_result_the_coordinator_has_is_done_again_when_it_a
     let own = slot_task(OFFLINE_EPOCH, "2026-01-02T03:00:00Z");
     desk.start(own.clone(), time(NOON)).await.expect("start");
     begin(&desk).await.expect("one");
-    desk.finish(own.clone(), outcome(TaskState::Failed, "")).await.expect("finish");
+    desk.finish(own.clone(), outcome(TaskState::Failed, ""))
+        .await
+        .expect("finish");
     desk.acknowledge(own.key).await.expect("acknowledge");
     let retry = slot_task(2, "2026-01-02T03:00:00Z");
     desk.start(retry.clone(), time(NOON)).await.expect("start");
@@ -141,7 +159,10 @@ async fn more_tasks_than_the_queue_holds_are_answered_as_busy() {
     }
     let results = owed(&desk).await;
     assert_eq!(results.len(), 1);
-    assert_eq!((results[0].outcome.state, results[0].outcome.cause.as_str()), (TaskState::Inconclusive, "busy"));
+    assert_eq!(
+        (results[0].outcome.state, results[0].outcome.cause.as_str()),
+        (TaskState::Inconclusive, "busy")
+    );
 }
 
 #[tokio::test]
@@ -163,7 +184,14 @@ async fn progress_is_told_of_the_task_at_work_alone() {
     desk.progress(working.key, told.clone());
     assert!(outgoing.has_changed().expect("alive"));
     let tasks = desk.tasks().await.expect("no panic");
-    let of = |key| tasks.iter().find(|update| update.key == key).expect("known").progress.clone();
+    let of = |key| {
+        tasks
+            .iter()
+            .find(|update| update.key == key)
+            .expect("known")
+            .progress
+            .clone()
+    };
     assert_eq!(of(working.key), told);
     assert_eq!(of(waiting.key).phase, "queued");
 }

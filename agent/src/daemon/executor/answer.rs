@@ -66,6 +66,11 @@ impl Ended {
                 "suspended",
                 format!("work on this host is suspended: {reason}"),
             ),
+            Ending::HostBusy => (
+                TaskState::Inconclusive,
+                "host_busy",
+                "this host is too busy, says its own hook".to_owned(),
+            ),
             Ending::Shutdown => (
                 TaskState::Inconclusive,
                 "interrupted",
@@ -191,7 +196,10 @@ pub(super) fn snapshot(outcome: &snapshot::Outcome) -> Ended {
             Ended::with(
                 TaskState::Partial,
                 "source_damaged",
-                format!("live data is damaged in {places} places, such as {}: {first}", source.name),
+                format!(
+                    "live data is damaged in {places} places, such as {}: {first}",
+                    source.name
+                ),
             )
         }
         (None, None) => Ended::passed(),
@@ -279,7 +287,10 @@ fn sentence(source: &str, question: impl std::fmt::Display, findings: &[Finding]
         0 => String::new(),
         more => format!(" (and {more} more)"),
     };
-    format!("source {source}, {question}: {}: {}{more}", first.subject, first.what)
+    format!(
+        "source {source}, {question}: {}: {}{more}",
+        first.subject, first.what
+    )
 }
 
 /// A restore that was done, or planned.
@@ -290,7 +301,10 @@ pub(super) fn restored(document: &impl Serialize, sources: impl IntoIterator<Ite
 
 /// A live check that has an answer.
 pub(super) fn checked(answer: &Checked) -> Ended {
-    let first = answer.checked.iter().find(|checked| checked.verdict == answer.verdict);
+    let first = answer
+        .checked
+        .iter()
+        .find(|checked| checked.verdict == answer.verdict);
     let said = first.map(|checked| sentence(&checked.subject, answer.check, &checked.findings));
     let said = said.unwrap_or_else(|| "nothing was asked".to_owned());
     let live = !matches!(answer.check, CheckKind::DrIntegrity);
@@ -333,7 +347,10 @@ mod tests {
         for class in Class::ALL {
             for work in [action(), question()] {
                 let ended = failed(&work, &Failure::new(class, "it did not go"));
-                assert!(ended.state.is_answer() && ended.state != TaskState::Passed, "{class:?}");
+                assert!(
+                    ended.state.is_answer() && ended.state != TaskState::Passed,
+                    "{class:?}"
+                );
                 assert!(!ended.cause.is_empty() && ended.message.contains("it did not go"));
             }
         }
@@ -341,12 +358,23 @@ mod tests {
 
     #[test]
     fn what_passes_by_itself_is_inconclusive_and_damage_is_failed() {
-        for class in [Class::Busy, Class::StoreUnavailable, Class::NoSpace, Class::SourceBusy] {
-            assert_eq!(failed(&action(), &Failure::new(class, "x")).state, TaskState::Inconclusive);
+        for class in [
+            Class::Busy,
+            Class::StoreUnavailable,
+            Class::NoSpace,
+            Class::SourceBusy,
+        ] {
+            assert_eq!(
+                failed(&action(), &Failure::new(class, "x")).state,
+                TaskState::Inconclusive
+            );
         }
         for work in [action(), question()] {
             let ended = failed(&work, &Failure::new(Class::RepositoryDamaged, "x"));
-            assert_eq!((ended.state, ended.cause.as_str()), (TaskState::Failed, "repository_damaged"));
+            assert_eq!(
+                (ended.state, ended.cause.as_str()),
+                (TaskState::Failed, "repository_damaged")
+            );
         }
         let wrong = Failure::new(Class::WrongKey, "x");
         assert_eq!(failed(&action(), &wrong).state, TaskState::Failed);
@@ -358,7 +386,10 @@ mod tests {
         let halt = Halt::default();
         halt.because(Ending::Cancelled("by ana".to_owned()));
         let cut_short = failed(&question(), &Failure::new(Class::Cancelled, "x")).halted(&halt);
-        assert_eq!((cut_short.state, cut_short.cause.as_str()), (TaskState::Cancelled, "cancelled"));
+        assert_eq!(
+            (cut_short.state, cut_short.cause.as_str()),
+            (TaskState::Cancelled, "cancelled")
+        );
         assert!(cut_short.message.contains("by ana"));
         let disproved = failed(&question(), &Failure::new(Class::SourceDamaged, "x")).halted(&halt);
         assert_eq!(disproved.state, TaskState::Failed);

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::stop::Stop;
+use crate::stop::{Reason, Stop};
 
 /// Why a task ends before it is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum Ending {
     Deadline,
     /// Nothing may be at work on this host, for this reason.
     Suspended(String),
+    /// The host's own hook says that it is too busy.
+    HostBusy,
     /// The daemon ends.
     Shutdown,
 }
@@ -34,10 +36,11 @@ impl Halt {
 
     /// Why it was asked to stop, if it was.
     pub fn ending(&self) -> Option<Ending> {
-        self.ending.get().cloned().or_else(|| {
-            // The command's own watch saw the suspend file first.
-            let suspended = self.stop.reason() == Some(crate::stop::Reason::Suspended);
-            suspended.then(|| Ending::Suspended("the suspend file appeared".to_owned()))
+        // The work's own watches may have been first.
+        self.ending.get().cloned().or_else(|| match self.stop.reason()? {
+            Reason::Suspended => Some(Ending::Suspended("the suspend file appeared".to_owned())),
+            Reason::HostBusy => Some(Ending::HostBusy),
+            Reason::Interrupted | Reason::Terminated => Some(Ending::Shutdown),
         })
     }
 

@@ -166,7 +166,10 @@ impl Executor {
         let ending = halt.ending().unwrap_or(Ending::Deadline);
         Ended::because(
             &ending,
-            &format!("it did not come to a safe point within {} s and was given up", SAFE_POINT.as_secs()),
+            &format!(
+                "it did not come to a safe point within {} s and was given up",
+                SAFE_POINT.as_secs()
+            ),
         )
     }
 

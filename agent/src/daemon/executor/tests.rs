@@ -77,7 +77,10 @@ async fn tasks_are_done_one_after_the_other() {
     begun.end(Ended::passed());
     assert_eq!(rig.begun().await.task, second);
     let results = until_owed(&rig.desk, 1).await;
-    assert_eq!((results[0].key, of(&results[0])), (first.key, (TaskState::Passed, "")));
+    assert_eq!(
+        (results[0].key, of(&results[0])),
+        (first.key, (TaskState::Passed, ""))
+    );
     assert_eq!(rig.counting.0.load(Ordering::SeqCst), 1);
 }
 
@@ -103,10 +106,17 @@ async fn work_that_comes_to_no_safe_point_is_given_up_and_said_so() {
         key: first.task.key,
         reason: "by ana".to_owned(),
     };
-    rig.desk.cancel(cancel, time("2026-01-02T03:00:00Z")).await.expect("cancel");
+    rig.desk
+        .cancel(cancel, time("2026-01-02T03:00:00Z"))
+        .await
+        .expect("cancel");
     let results = until_owed(&rig.desk, 1).await;
     assert_eq!(of(&results[0]), (TaskState::Cancelled, "cancelled"));
-    assert!(results[0].outcome.message.contains("given up"), "{}", results[0].outcome.message);
+    assert!(
+        results[0].outcome.message.contains("given up"),
+        "{}",
+        results[0].outcome.message
+    );
     let next = task();
     rig.start(&next).await;
     assert_eq!(rig.begun().await.task, next, "it holds nothing up");
@@ -125,7 +135,10 @@ async fn what_waited_beyond_its_deadline_is_not_begun() {
     rig.clock.advance(Duration::from_secs(61));
     begun.end(Ended::passed());
     let results = until_owed(&rig.desk, 2).await;
-    assert_eq!((results[1].key, of(&results[1])), (late.key, (TaskState::Inconclusive, "time_limit")));
+    assert_eq!(
+        (results[1].key, of(&results[1])),
+        (late.key, (TaskState::Inconclusive, "time_limit"))
+    );
     assert!(rig.begun.try_recv().is_err());
 }
 
@@ -138,7 +151,10 @@ async fn a_cancelled_task_carries_the_reason_and_what_it_had_found_stands() {
         key,
         reason: "host is drained".to_owned(),
     };
-    rig.desk.cancel(cancel, time("2026-01-02T03:00:00Z")).await.expect("cancel");
+    rig.desk
+        .cancel(cancel, time("2026-01-02T03:00:00Z"))
+        .await
+        .expect("cancel");
     let results = until_owed(&rig.desk, 1).await;
     assert_eq!(of(&results[0]), (TaskState::Cancelled, "cancelled"));
     assert!(results[0].outcome.message.contains("host is drained"));
@@ -213,7 +229,10 @@ async fn what_the_host_does_not_allow_is_refused_by_the_job_itself() {
         ..task()
     };
     let ended = jobs.run(&asked, &Halt::default(), &Progress::new()).await;
-    assert_eq!((ended.state, ended.cause.as_str()), (TaskState::Refused, "not_allowed"));
+    assert_eq!(
+        (ended.state, ended.cause.as_str()),
+        (TaskState::Refused, "not_allowed")
+    );
 }
 
 #[tokio::test]
@@ -223,7 +242,16 @@ async fn a_job_that_can_not_begin_says_why_and_what_to_do() {
     let jobs = HostJobs::new(session, crate::daemon::vitals::Vitals::default());
     let halt = Halt::default();
     let ended = jobs.run(&task(), &halt, &Progress::new()).await;
-    assert_eq!((ended.state, ended.cause.as_str()), (TaskState::Failed, "configuration"));
-    assert!(ended.message.contains("no source is configured; `dr-agent discover DIR`"), "{}", ended.message);
+    assert_eq!(
+        (ended.state, ended.cause.as_str()),
+        (TaskState::Failed, "configuration")
+    );
+    assert!(
+        ended
+            .message
+            .contains("no source is configured; `dr-agent discover DIR`"),
+        "{}",
+        ended.message
+    );
     assert_eq!(halt.ending(), None, "its watches ended without a reason");
 }

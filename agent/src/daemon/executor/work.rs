@@ -89,7 +89,10 @@ async fn perform(session: &Session, work: &Work, progress: &Progress) -> Result<
     if let Err(refusal) = allow::judge(session, work) {
         return Ok(Ended::refused(&refusal));
     }
-    let session = match work.from_host().map(|host| allow::neighbour(&session.config, host)) {
+    let session = match work
+        .from_host()
+        .map(|host| allow::neighbour(&session.config, host))
+    {
         None => session.clone(),
         Some(Ok(repository)) => {
             let mut other = session.clone();
@@ -124,6 +127,7 @@ async fn drill(session: &Session, work: &DrillWork, progress: &Progress) -> Resu
         bytes_budget: work.bytes_budget,
         recall_tolerance: work.recall_tolerance.unwrap_or(job::drill::RECALL_TOLERANCE),
         only: work.only,
+        hooks: work.hooks.clone(),
     };
     let drilled = job::drill::run(session, ask, progress).await?;
     Ok(answer::drill(&drilled.report))

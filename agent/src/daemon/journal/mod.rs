@@ -162,8 +162,11 @@ impl Journal {
             _ => "journal.other",
         });
         self.memory.apply(record);
-        if self.lines.length() > SMALL.max(4 * self.compact) {
-            self.compact()?;
+        if self.lines.length() > SMALL.max(4 * self.compact)
+            && let Err(error) = self.compact()
+        {
+            // The record itself is written: a long journal is no reason to deny it.
+            tracing::warn!(error = %crate::error::in_one_line(&error), "the journal can not be rewritten and grows");
         }
         Ok(())
     }

@@ -47,16 +47,28 @@ fn what_was_written_down_is_there_after_a_restart() {
 fn a_line_torn_by_a_crash_is_cut_off_and_the_next_one_is_whole() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let task = task();
-    Journal::open(dir.path()).expect("open").record(accepted(&task)).expect("record");
+    Journal::open(dir.path())
+        .expect("open")
+        .record(accepted(&task))
+        .expect("record");
     let path = dir.path().join("journal");
     let whole = std::fs::metadata(&path).expect("stat").len();
     let mut file = std::fs::File::options().append(true).open(&path).expect("open");
-    file.write_all(b"0123456789abcdef {\"record\":\"contact\",\"at\":\"20").expect("write");
+    file.write_all(b"0123456789abcdef {\"record\":\"contact\",\"at\":\"20")
+        .expect("write");
     let mut journal = Journal::open(dir.path()).expect("open again");
     assert_eq!(std::fs::metadata(&path).expect("stat").len(), whole);
     assert_eq!(journal.memory().open().count(), 1);
-    journal.record(Record::Acknowledged { key: task.key }).expect("record");
-    assert!(Journal::open(dir.path()).expect("open").memory().opened(&task.key).is_some());
+    journal
+        .record(Record::Acknowledged { key: task.key })
+        .expect("record");
+    assert!(
+        Journal::open(dir.path())
+            .expect("open")
+            .memory()
+            .opened(&task.key)
+            .is_some()
+    );
 }
 
 #[test]
@@ -76,7 +88,10 @@ fn a_line_changed_on_the_disk_takes_no_other_with_it_and_is_set_aside() {
     let journal = Journal::open(dir.path()).expect("open again");
     assert!(journal.memory().opened(&first.key).is_none());
     assert!(journal.memory().opened(&second.key).is_some());
-    assert_eq!(std::fs::read(dir.path().join("journal.damaged")).expect("read"), bytes);
+    assert_eq!(
+        std::fs::read(dir.path().join("journal.damaged")).expect("read"),
+        bytes
+    );
 }
 
 #[test]
@@ -84,9 +99,15 @@ fn a_newer_journal_and_another_file_are_refused_by_name() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let path = dir.path().join("journal");
     std::fs::write(&path, "drctl agent journal 2\n").expect("write");
-    assert!(matches!(Journal::open(dir.path()), Err(Error::Newer { version: 2, .. })));
+    assert!(matches!(
+        Journal::open(dir.path()),
+        Err(Error::Newer { version: 2, .. })
+    ));
     std::fs::write(&path, "something else\n").expect("write");
-    assert!(matches!(Journal::open(dir.path()), Err(Error::NotAJournal { .. })));
+    assert!(matches!(
+        Journal::open(dir.path()),
+        Err(Error::NotAJournal { .. })
+    ));
 }
 
 #[test]
@@ -122,15 +143,22 @@ fn documents_of_forgotten_results_are_removed() {
         let mut result = finished(&task);
         result.outcome.document = number.to_string().into_bytes();
         journal.finish(result).expect("finish");
-        journal.record(Record::Acknowledged { key: task.key }).expect("record");
+        journal
+            .record(Record::Acknowledged { key: task.key })
+            .expect("record");
     }
     assert_eq!(journal.memory().history().count(), HISTORY);
     drop(journal);
     let journal = Journal::open(dir.path()).expect("open again");
-    let files = std::fs::read_dir(dir.path().join("documents")).expect("list").count();
+    let files = std::fs::read_dir(dir.path().join("documents"))
+        .expect("list")
+        .count();
     assert_eq!(files, HISTORY);
     let newest = journal.memory().history().last().expect("one");
-    assert_eq!(journal.complete(newest).expect("complete").outcome.document, HISTORY.to_string().into_bytes());
+    assert_eq!(
+        journal.complete(newest).expect("complete").outcome.document,
+        HISTORY.to_string().into_bytes()
+    );
 }
 
 #[test]
@@ -180,5 +208,88 @@ proptest! {
         let mut again = Memory::default();
         memory.records().into_iter().for_each(|record| again.apply(record));
         prop_assert_eq!(again, memory);
+    }
+}
+
+/// The folder that [`child`] works in.
+const FOLDER: &str = "DR_TEST_JOURNAL";
+
+/// Not a test of its own: what the next one has killed. Writes down a task, its result and its acknowledgement, then
+/// so much that the journal is rewritten.
+#[test]
+#[ignore = "a child process of another test"]
+fn child() {
+    let Some(folder) = std::env::var_os(FOLDER) else {
+        return;
+    };
+    let mut journal = Journal::open(Path::new(&folder)).expect("open");
+    let task = task();
+    journal.record(accepted(&task)).expect("record");
+    journal.finish(finished(&task)).expect("finish");
+    journal
+        .record(Record::Acknowledged { key: task.key })
+        .expect("record");
+    for number in 0..40 {
+        let plans = vec![dr_proto::model::PlanText {
+            name: "nightly".to_owned(),
+            text: "x".repeat(64 << 10),
+            hash: number.to_string(),
+        }];
+        journal.record(Record::Plans { plans }).expect("record");
+    }
+}
+
+/// Runs [`child`] until it reaches a point, where it is killed; `None` lets it end.
+fn run_child(folder: &Path, failpoint: &str) -> std::process::ExitStatus {
+    let program = std::env::current_exe().expect("the test's own program");
+    let name = format!("{}::child", module_path!().split_once("::").expect("a module").1);
+    std::process::Command::new(program)
+        .args(["--exact", &name, "--ignored", "--nocapture"])
+        .env(FOLDER, folder)
+        .env("DR_FAILPOINT", failpoint)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .status()
+        .expect("run the child")
+}
+
+#[test]
+fn killed_at_any_point_it_says_what_was_confirmed_and_nothing_else() {
+    use std::os::unix::process::ExitStatusExt;
+    for point in FAILPOINTS {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        // The journal's own beginning is written like a rewriting: let that pass.
+        let wanted = if *point == "journal.compacting" {
+            format!("{point}:2")
+        } else {
+            (*point).to_owned()
+        };
+        let status = run_child(dir.path(), &wanted);
+        assert_eq!(status.signal(), Some(9), "{point} was not reached: {status}");
+        let journal = Journal::open(dir.path()).expect("open after the kill");
+        let memory = journal.memory();
+        let counts = (
+            memory.open().count(),
+            memory.owed().len(),
+            memory.history().count(),
+        );
+        let expected = match *point {
+            "journal.accepted" | "journal.document" => (1, 0, 0),
+            "journal.finished" => (0, 1, 0),
+            "journal.acknowledged" | "journal.compacting" => (0, 0, 1),
+            other => panic!("what holds after {other} is not said here"),
+        };
+        assert_eq!(counts, expected, "{point}");
+        for answer in memory.owed().iter().chain(memory.history()) {
+            assert_eq!(
+                journal.complete(answer).expect("complete").outcome.document,
+                b"{\"rows\":7}"
+            );
+        }
+        let named = memory.documents().count();
+        let files = std::fs::read_dir(dir.path().join("documents"))
+            .expect("list")
+            .count();
+        assert_eq!(files, named, "{point}: a document that nobody names is swept");
     }
 }

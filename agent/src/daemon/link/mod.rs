@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dr_proto::model::{Allow, Goodbye, GoodbyeReason, HostName, Inventory};
-use dr_vault::clock::SharedClock;
 use dr_proto::v1::agent_gateway_client::AgentGatewayClient;
+use dr_vault::clock::SharedClock;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -184,7 +184,11 @@ impl Link {
             GoodbyeReason::Revoked => Err(Error::Revoked { host, message }),
             GoodbyeReason::Shutdown => Ok(backoff.next()),
             GoodbyeReason::Version | GoodbyeReason::Protocol => {
-                tracing::error!(?reason, message, "this agent and the coordinator do not understand each other");
+                tracing::error!(
+                    ?reason,
+                    message,
+                    "this agent and the coordinator do not understand each other"
+                );
                 Ok(LATER)
             }
         }

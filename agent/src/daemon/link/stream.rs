@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dr_proto::model::{
-    AgentMessage, CoordinatorMessage, Goodbye, Heartbeat, Hello, History, PROTOCOL, Progress, TaskKey, Welcome, tolerates,
+    AgentMessage, CoordinatorMessage, Goodbye, Heartbeat, Hello, History, PROTOCOL, Progress, TaskKey,
+    Welcome, tolerates,
 };
 use dr_proto::v1;
 use dr_proto::wire;
@@ -101,7 +102,10 @@ pub enum Error {
 impl Error {
     /// Whether trying soon is of no use.
     pub(super) fn is_lasting(&self) -> bool {
-        matches!(self, Self::Version { .. } | Self::Message(_) | Self::NoWelcome { .. })
+        matches!(
+            self,
+            Self::Version { .. } | Self::Message(_) | Self::NoWelcome { .. }
+        )
     }
 
     /// Whether nothing was exchanged yet.
@@ -144,14 +148,21 @@ impl Link {
         let now = self.clock.now();
         let skew = now.duration_since(welcome.clock).unsigned_abs();
         if skew > SKEW {
-            tracing::warn!(seconds = skew.as_secs_f64(), "this host's clock and the coordinator's are apart");
+            tracing::warn!(
+                seconds = skew.as_secs_f64(),
+                "this host's clock and the coordinator's are apart"
+            );
         }
-        tracing::info!(endpoint, version = welcome.version, epoch = welcome.epoch, "attached");
+        tracing::info!(
+            endpoint,
+            version = welcome.version,
+            epoch = welcome.epoch,
+            "attached"
+        );
         self.desk.contact(now).await?;
         self.desk.set_labels(welcome.labels.clone()).await?;
-        self.standing.send_replace(Standing::Attached {
-            epoch: welcome.epoch,
-        });
+        self.standing
+            .send_replace(Standing::Attached { epoch: welcome.epoch });
         if welcome.wants_history {
             stream.history(self).await?;
         }
@@ -176,7 +187,10 @@ impl Link {
         };
         let mut incoming = answer.map_err(refused)?.into_inner();
         let first = timeout(WELCOME, incoming.message()).await.map_err(|_| silent())?;
-        let first = first.map_err(refused)?.map(CoordinatorMessage::try_from).transpose();
+        let first = first
+            .map_err(refused)?
+            .map(CoordinatorMessage::try_from)
+            .transpose();
         let welcome = match first.map_err(Error::Message)? {
             Some(CoordinatorMessage::Welcome(welcome)) => welcome,
             Some(CoordinatorMessage::Goodbye(goodbye)) => return Ok(Greeting::Goodbye(goodbye)),
@@ -382,7 +396,8 @@ impl Stream {
             let size = result.outcome.document.len();
             let full = bytes + size > HISTORY_BYTES || batch.results.len() >= HISTORY_RESULTS;
             if full && !batch.results.is_empty() {
-                self.send(AgentMessage::History(std::mem::take(&mut batch))).await?;
+                self.send(AgentMessage::History(std::mem::take(&mut batch)))
+                    .await?;
                 bytes = 0;
             }
             bytes += size;
