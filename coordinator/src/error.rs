@@ -6,7 +6,8 @@ use std::io;
 use dr_proto::model::exit::Code;
 use dr_terminal::Classify;
 
-use crate::config;
+use crate::reconcile::backup;
+use crate::{config, pki, serve};
 
 /// Why a command did not do what it was asked.
 pub type Failure = dr_terminal::Failure<Class>;
@@ -50,12 +51,20 @@ impl Classify for Class {
             let hint = "`dr-coordinator pki init` makes certificates; `tls` of the configuration names them";
             return Some((Self::Certificates, vec![hint.to_owned()]));
         }
+        if let Some(error) = error.downcast_ref::<pki::Error>() {
+            return by_authority(error).map(|class| (class, Vec::new()));
+        }
+        if let Some(error) = error.downcast_ref::<backup::Error>() {
+            return by_backup(error).map(|class| (class, Vec::new()));
+        }
+        if let Some(error) = error.downcast_ref::<serve::Error>() {
+            return by_serving(error);
+        }
         if let Some(error) = error.downcast_ref::<dr_store::Error>() {
             return by_store(error).map(|class| (class, Vec::new()));
         }
-        error
-            .downcast_ref::<io::Error>()
-            .map(|error| (by_io(error), Vec::new()))
+        let error = error.downcast_ref::<io::Error>()?;
+        Some((by_io(error), Vec::new()))
     }
 
     fn unknown() -> Self {
@@ -93,11 +102,53 @@ impl Classify for Class {
     }
 }
 
+/// `None`: its cause says more.
+fn by_authority(error: &pki::Error) -> Option<Class> {
+    match error {
+        pki::Error::NotThere { .. } => Some(Class::Configuration),
+        pki::Error::Exists { .. } => Some(Class::Exists),
+        pki::Error::Damaged { .. } | pki::Error::Newer { .. } | pki::Error::Root { .. } => {
+            Some(Class::Damaged)
+        }
+        pki::Error::Turn(_) | pki::Error::Early { .. } => Some(Class::Busy),
+        pki::Error::Request(_)
+        | pki::Error::RequestTooLarge { .. }
+        | pki::Error::RequestKey
+        | pki::Error::Name(_)
+        | pki::Error::Lifetime { .. }
+        | pki::Error::RootEnds { .. }
+        | pki::Error::OtherDomain { .. } => Some(Class::Usage),
+        _ => None,
+    }
+}
+
+/// `None`: its cause says more.
+fn by_backup(error: &backup::Error) -> Option<Class> {
+    match error {
+        backup::Error::NoRecipient | backup::Error::Recipient { .. } => Some(Class::Configuration),
+        backup::Error::Decrypt { .. } | backup::Error::Identity { .. } => Some(Class::Damaged),
+        backup::Error::Exists(_) => Some(Class::Exists),
+        _ => None,
+    }
+}
+
+/// `None`: its cause says more.
+fn by_serving(error: &serve::Error) -> Option<(Class, Vec<String>)> {
+    match error {
+        serve::Error::OtherDomain { .. } => Some((Class::Configuration, Vec::new())),
+        serve::Error::TakenOver { .. } => {
+            let hint = "stop one of the two: agents attach to one coordinator only";
+            Some((Class::Busy, vec![hint.to_owned()]))
+        }
+        _ => None,
+    }
+}
+
 fn by_store(error: &dr_store::Error) -> Option<Class> {
     match error {
         dr_store::Error::Url(_) => Some(Class::Configuration),
         dr_store::Error::NotFound { .. } => Some(Class::NotFound),
-        dr_store::Error::Value { .. } | dr_store::Error::Migrate { .. } => Some(Class::Damaged),
+        _ if error.is_damage() => Some(Class::Damaged),
         // Its cause says more: no space, no permission.
         _ => error
             .source()

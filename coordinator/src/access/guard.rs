@@ -98,7 +98,7 @@ impl Refused {
             Reason::Revoked => "ask an operator for a new certificate or a new token",
             Reason::OtherDomain => "this is the coordinator of another fleet: check the endpoint",
             Reason::UnknownMethod => "the client may be newer than the coordinator",
-            Reason::WrongHost => "",
+            Reason::WrongHost | Reason::Token => "",
         };
         status::refused(self.reason, &self.message, hint)
     }

@@ -44,6 +44,8 @@ pub enum Reason {
     UnknownMethod,
     /// An agent that speaks for another host.
     WrongHost,
+    /// A token that lets nobody in, or not this host.
+    Token,
 }
 
 impl Reason {
@@ -56,6 +58,7 @@ impl Reason {
             Self::OtherDomain => "other_domain",
             Self::UnknownMethod => "unknown_method",
             Self::WrongHost => "wrong_host",
+            Self::Token => "token",
         }
     }
 }

@@ -48,6 +48,7 @@ pub const VARIABLES: &[(&str, &str, Shape)] = &[
         "agents.max_clock_skew",
         Shape::Text,
     ),
+    ("DR_COORDINATOR_INVENTORY_FILE", "inventory.file", Shape::Text),
     ("DR_COORDINATOR_HISTORY_RUNS", "history.runs", Shape::Text),
     ("DR_COORDINATOR_HISTORY_AUDIT", "history.audit", Shape::Text),
     ("DR_COORDINATOR_METRICS_LISTEN", "metrics.listen", Shape::Text),

@@ -12,7 +12,7 @@ pub use self::environment::VARIABLES;
 pub use self::error::Error;
 pub use self::load::{DEFAULT_PATH, load};
 pub use self::model::{
-    Agents, Authority, Backup, Config, History, Limits, Metrics, Objective, Telemetry, Tls,
+    Agents, Authority, Backup, Config, History, Inventory, Limits, Metrics, Objective, Telemetry, Tls,
 };
 
 /// The commented sample, as it ships.

@@ -32,6 +32,8 @@ pub struct Config {
     pub limits: Limits,
     /// When an agent counts as lost.
     pub agents: Agents,
+    /// Hosts that should be there; absent: whoever enrols.
+    pub inventory: Option<Inventory>,
     /// What must hold for each source, first match first.
     pub objectives: Vec<Objective>,
     /// How long the past is kept.
@@ -53,6 +55,7 @@ impl Default for Config {
             backup: None,
             limits: Limits::default(),
             agents: Agents::default(),
+            inventory: None,
             objectives: Vec::new(),
             history: History::default(),
             metrics: None,
@@ -186,6 +189,14 @@ impl Default for Agents {
             max_clock_skew: Period(Duration::from_secs(30)),
         }
     }
+}
+
+/// Hosts that should be there.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inventory {
+    /// A JSON list of hosts with their labels.
+    pub file: PathBuf,
 }
 
 /// What must hold for each source of some hosts.

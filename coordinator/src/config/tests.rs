@@ -187,7 +187,7 @@ const BAD_FILES: &[(&str, &str)] = &[
     ),
     (
         "notify = 1",
-        "line 1: `notify`: unknown key `notify`\nhint: known keys here: listen, advertise, tls, authority, store, backup, limits, agents, objectives, history, metrics, telemetry",
+        "line 1: `notify`: unknown key `notify`\nhint: known keys here: listen, advertise, tls, authority, store, backup, limits, agents, inventory, objectives, history, metrics, telemetry",
     ),
     (
         "listen = ",

@@ -52,6 +52,9 @@ fn paths(config: &Config, findings: &mut Findings) {
     findings.absolute("tls.certificate", &config.tls.certificate);
     findings.absolute("tls.private_key", &config.tls.private_key);
     findings.absolute("tls.trust_bundle", &config.tls.trust_bundle);
+    if let Some(inventory) = &config.inventory {
+        findings.absolute("inventory.file", &inventory.file);
+    }
     if let Some(authority) = &config.authority {
         findings.absolute("authority.dir", &authority.dir);
         let life = authority.agent_certificates.0;

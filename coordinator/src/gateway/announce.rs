@@ -67,6 +67,11 @@ impl Announcer {
                 change = changes.recv() => match change {
                     Ok(Change::Plans | Change::Suspensions | Change::Hosts) | Err(broadcast::error::RecvError::Lagged(_)) => {
                         sleep(GATHER).await;
+                        // A pass sees what all of them changed.
+                        while !matches!(
+                            changes.try_recv(),
+                            Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed)
+                        ) {}
                         self.stale = true;
                     }
                     Ok(_) => continue,

@@ -121,6 +121,15 @@ impl Error {
         }
     }
 
+    /// Whether somebody was turned away who wanted to come in: to be counted and audited.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(dr_store::Error::Token(_) | dr_store::Error::Barred { .. })
+                | Self::Invalid { field: "token", .. }
+        )
+    }
+
     /// The gRPC code.
     pub fn grpc(&self) -> Code {
         match self {

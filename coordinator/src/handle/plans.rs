@@ -61,29 +61,24 @@ impl ActivePlan {
 
     /// Whether it picks the host at this moment, whatever that protects.
     pub fn selects(&self, host: &HostName, labels: &Labels, at: Timestamp) -> bool {
-        let member = Member {
-            host,
-            labels,
-            sources: None,
-        };
-        self.0.select.labels.matches(host, labels) && !self.is_excluded(member, at)
+        self.0.select.labels.matches(host, labels) && !self.excludes(host, at)
+    }
+
+    /// Whether it would pick the host and leaves it out at this moment.
+    pub fn leaves_out(&self, host: &HostName, labels: &Labels, at: Timestamp) -> bool {
+        self.0.select.labels.matches(host, labels) && self.excludes(host, at)
     }
 
     /// Whether it covers a source of the host at this moment.
     pub fn covers(&self, member: Member<'_>, source: &str, at: Timestamp) -> bool {
-        self.0
-            .covers(member, at)
-            .sources()
-            .iter()
-            .any(|covered| covered == source)
+        let coverage = self.0.covers(member, at);
+        coverage.sources().iter().any(|covered| covered == source)
     }
 
-    fn is_excluded(&self, member: Member<'_>, at: Timestamp) -> bool {
+    fn excludes(&self, host: &HostName, at: Timestamp) -> bool {
         let holds = |until: Option<Timestamp>| until.is_none_or(|until| at < until);
-        self.0
-            .exclude
-            .iter()
-            .any(|exclusion| exclusion.host == *member.host && holds(exclusion.until))
+        let mut exclusions = self.0.exclude.iter();
+        exclusions.any(|exclusion| exclusion.host == *host && holds(exclusion.until))
     }
 }
 

@@ -104,6 +104,7 @@ impl Metrics {
             "revoked",
             "unknown_method",
             "wrong_host",
+            "token",
             "other_domain",
             "unknown_authority",
             "expired",

@@ -101,17 +101,23 @@ async fn agents(sight: &Sight, families: &mut Families) -> Result<(), Error> {
 }
 
 async fn sources(sight: &Sight, families: &mut Families) -> Result<(), Error> {
-    let mut counts = BTreeMap::from([("protected", 0_usize), ("uncovered", 0), ("missing", 0)]);
+    let mut counts = BTreeMap::from([
+        ("protected", 0_usize),
+        ("uncovered", 0),
+        ("excluded", 0),
+        ("missing", 0),
+    ]);
     for coverage in sight.fleet.sources(None, false).await? {
         let state = match (&coverage.source.problem, coverage.plans.is_empty()) {
             (Some(_), _) => "missing",
-            (None, true) => "uncovered",
             (None, false) => "protected",
+            (None, true) if coverage.excluded => "excluded",
+            (None, true) => "uncovered",
         };
         *counts.entry(state).or_default() += 1;
     }
     for (state, count) in counts {
-        let help = "Sources: covered by an enabled plan, by none, or not readable on their host.";
+        let help = "Sources: covered by an enabled plan, by none, left out by a plan, or not readable on their host.";
         families.set("dr_sources", help, &[("state", state)], float(count));
     }
     Ok(())

@@ -6,6 +6,7 @@ use dr_proto::model::Domain;
 use dr_proto::tls::Reloading;
 use dr_store::{SharedClock, Store};
 
+use super::inventory::Trouble;
 use crate::access::refusals::Refusals;
 use crate::access::revocations::Revocations;
 use crate::config::Config;
@@ -30,6 +31,8 @@ pub(super) struct Core {
     pub(super) metrics: Metrics,
     pub(super) refusals: Refusals,
     pub(super) revocations: Revocations,
+    /// Why hosts of the inventory file are not expected at present.
+    pub(super) inventory: Trouble,
 }
 
 impl Core {
@@ -57,6 +60,7 @@ impl Core {
             self.live.clone(),
             self.revocations.clone(),
             &self.config,
+            self.inventory.clone(),
             self.epoch,
         )
     }

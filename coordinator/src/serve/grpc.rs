@@ -71,21 +71,26 @@ pub(super) fn serve(
     let parts = Parts::new(core, address, working);
     let desk = Arc::new(core.desk(opened));
     let gateway = Gateway::new(desk, parts.enrolment.clone(), sessions.clone());
+    let door = Door {
+        enrolment: parts.enrolment,
+        refusals: core.refusals.clone(),
+    };
+    let runs = RunsService {
+        runs: parts.runs,
+        revocations: core.revocations.clone(),
+    };
     let router = server()
         .layer(guard)
         .add_service(health)
         .add_service(reflection)
         .add_service(bounded!(v1::agent_gateway_server::AgentGatewayServer<_>, gateway))
-        .add_service(bounded!(
-            v1::enrollment_server::EnrollmentServer<_>,
-            Door(parts.enrolment)
-        ))
+        .add_service(bounded!(v1::enrollment_server::EnrollmentServer<_>, door))
         .add_service(bounded!(v1::fleet_server::FleetServer<_>, parts.fleet))
         .add_service(bounded!(
             v1::plans_server::PlansServer<_>,
             PlansService(parts.plans)
         ))
-        .add_service(bounded!(v1::runs_server::RunsServer<_>, RunsService(parts.runs)))
+        .add_service(bounded!(v1::runs_server::RunsServer<_>, runs))
         .add_service(bounded!(v1::audit_server::AuditServer<_>, AuditLog(parts.audit)));
     let refusals = Arc::new(core.refusals.clone());
     let incoming = tls::accept(listener, core.tls.clone(), tls::Limits::default(), refusals);

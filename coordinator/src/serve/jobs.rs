@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::core::Core;
-use super::{Error, state};
+use super::{Error, inventory, state};
 use crate::access::refusals::Auditor;
 use crate::config::Config;
 use crate::gateway::{Announcer, Reach};
@@ -41,7 +41,18 @@ pub(super) fn start(
     let announcer = Announcer::new(core.store.clone(), core.clock.clone(), core.live.clone());
     tracker.spawn(announcer.run(working.clone()));
     tracker.spawn(write_down_who_lives(core.clone(), working.clone()));
-    tracker.spawn(state::derive(core.clone(), working.clone()));
+    if core.config.metrics.is_some() {
+        tracker.spawn(state::derive(core.clone(), working.clone()));
+    }
+    if let Some(named) = &core.config.inventory {
+        let (store, file) = (core.store.clone(), named.file.clone());
+        tracker.spawn(inventory::follow(
+            store,
+            file,
+            core.inventory.clone(),
+            working.clone(),
+        ));
+    }
     until(working, tracker, core.tls.clone().follow(CERTIFICATES));
     if let Some(authority) = core.authority.clone() {
         let keeper = Keeper::new(authority, core.tls.clone(), core.clock.clone());

@@ -16,6 +16,7 @@ mod error;
 mod grpc;
 mod guardian;
 mod health;
+pub mod inventory;
 mod jobs;
 mod state;
 
@@ -35,6 +36,7 @@ use tokio_util::task::TaskTracker;
 
 use self::core::Core;
 pub use self::error::Error;
+use self::inventory::Trouble;
 use crate::access::refusals::{Auditor, Refusals};
 use crate::access::revocations::Revocations;
 use crate::config::Config;
@@ -96,6 +98,7 @@ impl Coordinator {
             metrics,
             refusals,
             revocations,
+            inventory: Trouble::default(),
         };
         Ok(Self {
             core,

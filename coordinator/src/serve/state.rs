@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::core::Core;
 use crate::metrics::{Metrics, derive as derive_state};
 
-/// How often gauges are derived and readiness is looked at.
-const EVERY: Duration = Duration::from_secs(10);
+/// How often gauges are derived and readiness is looked at: as often as Prometheus usually asks.
+const EVERY: Duration = Duration::from_secs(15);
 /// How long a look may take.
 const LONGEST: Duration = Duration::from_secs(60);
 /// A reconciler that has not succeeded for so long is dead.

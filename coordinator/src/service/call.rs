@@ -1,7 +1,7 @@
 //! What every handler takes from a call before it hands it on: who calls, and of which trace.
 
 use dr_proto::model::HostName;
-use dr_proto::tls::Certificate;
+use dr_proto::tls::{Certificate, Peer};
 use tonic::{Code, Request, Status};
 
 use super::status;
@@ -12,6 +12,11 @@ pub(super) fn actor<T>(request: &Request<T>) -> Result<String, Status> {
     caller(request).map(|caller| caller.identity().to_string())
 }
 
+/// The certificate that calls.
+pub(super) fn certificate<T>(request: &Request<T>) -> Result<Certificate, Status> {
+    caller(request).map(|caller| caller.0.clone())
+}
+
 /// The host that calls, and the certificate that says so.
 pub(super) fn agent<T>(request: &Request<T>) -> Result<(HostName, Certificate), Status> {
     let caller = caller(request)?;
@@ -19,6 +24,12 @@ pub(super) fn agent<T>(request: &Request<T>) -> Result<(HostName, Certificate), 
         Some(host) => Ok((host.clone(), caller.0.clone())),
         None => Err(unguarded()),
     }
+}
+
+/// Where a call comes from, without the port.
+pub(super) fn address<T>(request: &Request<T>) -> String {
+    let peer = request.extensions().get::<Peer>();
+    peer.map_or_else(|| "unknown".to_owned(), |peer| peer.address.ip().to_string())
 }
 
 fn caller<T>(request: &Request<T>) -> Result<&Caller, Status> {

@@ -4,17 +4,22 @@ use std::pin::Pin;
 
 use dr_proto::v1;
 use dr_proto::v1::runs_server::Runs;
-use tokio_stream::Stream;
+use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 use tracing::Span;
 
-use super::call::actor;
-use super::{answer, read};
+use super::call::{actor, certificate};
+use super::{answer, read, status};
+use crate::access::refusals::Reason;
+use crate::access::revocations::Revocations;
 use crate::handle::{self, Error, RunFilter, Watch};
 
 /// Runs of plans and of operators.
 #[derive(Debug)]
-pub(crate) struct RunsService(pub(crate) handle::Runs);
+pub(crate) struct RunsService {
+    pub(crate) runs: handle::Runs,
+    pub(crate) revocations: Revocations,
+}
 
 #[tonic::async_trait]
 impl Runs for RunsService {
@@ -29,9 +34,9 @@ impl Runs for RunsService {
             traceparent: dr_telemetry::propagation::traceparent(&Span::current()),
         };
         let run = match what {
-            Some(v1::start_run_request::What::Plan(plan)) => self.0.start_plan(&plan, &request).await?,
+            Some(v1::start_run_request::What::Plan(plan)) => self.runs.start_plan(&plan, &request).await?,
             Some(v1::start_run_request::What::AdHoc(adhoc)) => {
-                self.0.start(&read::adhoc(adhoc)?, &request).await?
+                self.runs.start(&read::adhoc(adhoc)?, &request).await?
             }
             None => return Err(Error::from(dr_proto::wire::Error::Missing("what".to_owned())).into()),
         };
@@ -61,7 +66,7 @@ impl Runs for RunsService {
             limit,
             before,
         };
-        let (runs, next) = self.0.list(&filter).await?;
+        let (runs, next) = self.runs.list(&filter).await?;
         Ok(Response::new(v1::ListRunsResponse {
             runs: runs.into_iter().map(answer::run).collect(),
             next_page: next.map(|id| id.to_string()).unwrap_or_default(),
@@ -70,7 +75,7 @@ impl Runs for RunsService {
 
     async fn get_run(&self, request: Request<v1::GetRunRequest>) -> Result<Response<v1::RunDetail>, Status> {
         let v1::GetRunRequest { id } = request.into_inner();
-        let (run, tasks, events) = self.0.get(&id).await?;
+        let (run, tasks, events) = self.runs.get(&id).await?;
         Ok(Response::new(answer::detail(run, tasks, events)))
     }
 
@@ -78,9 +83,20 @@ impl Runs for RunsService {
         &self,
         request: Request<v1::WatchRunRequest>,
     ) -> Result<Response<Self::WatchRunStream>, Status> {
+        let certificate = certificate(&request)?;
         let v1::WatchRunRequest { id } = request.into_inner();
-        let watch = self.0.watch(&id).await?;
-        Ok(Response::new(Box::pin(events(watch))))
+        let watch = self.runs.watch(&id).await?;
+        let revocations = self.revocations.clone();
+        // A call that lives long outlives what was looked at when it began.
+        let events = events(watch).map(move |event| match revocations.refuse(&certificate) {
+            true => Err(status::refused(
+                Reason::Revoked,
+                "the certificate was revoked meanwhile",
+                "",
+            )),
+            false => event,
+        });
+        Ok(Response::new(Box::pin(until_error(events))))
     }
 
     async fn cancel_run(&self, request: Request<v1::CancelRunRequest>) -> Result<Response<v1::Run>, Status> {
@@ -88,14 +104,14 @@ impl Runs for RunsService {
         let v1::CancelRunRequest { id, reason } = request.into_inner();
         let reason = read::text("reason", reason)?;
         Ok(Response::new(answer::run(
-            self.0.cancel(&id, &reason, &by).await?,
+            self.runs.cancel(&id, &reason, &by).await?,
         )))
     }
 
     async fn retry_run(&self, request: Request<v1::RetryRunRequest>) -> Result<Response<v1::Run>, Status> {
         let by = actor(&request)?;
         let v1::RetryRunRequest { id } = request.into_inner();
-        Ok(Response::new(answer::run(self.0.retry(&id, &by).await?)))
+        Ok(Response::new(answer::run(self.runs.retry(&id, &by).await?)))
     }
 
     async fn get_report(
@@ -103,7 +119,7 @@ impl Runs for RunsService {
         request: Request<v1::GetReportRequest>,
     ) -> Result<Response<v1::ReportDocument>, Status> {
         let v1::GetReportRequest { id } = request.into_inner();
-        Ok(Response::new(answer::report(self.0.report(&id).await?)))
+        Ok(Response::new(answer::report(self.runs.report(&id).await?)))
     }
 }
 
@@ -121,6 +137,12 @@ fn events(watch: Watch) -> impl Stream<Item = Result<v1::RunEvent, Status>> {
             }
         }
     })
+}
+
+/// A stream ends with its first error.
+fn until_error<T>(events: impl Stream<Item = Result<T, Status>>) -> impl Stream<Item = Result<T, Status>> {
+    let mut failed = false;
+    events.take_while(move |event| !std::mem::replace(&mut failed, event.is_err()))
 }
 
 fn page_error(error: dr_proto::model::ParseTaskError) -> Error {

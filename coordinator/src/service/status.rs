@@ -40,7 +40,9 @@ pub(crate) fn refused(reason: Reason, message: &str, hint: &str) -> Status {
     let code = match reason {
         Reason::NoCertificate => Code::Unauthenticated,
         Reason::UnknownMethod => Code::Unimplemented,
-        Reason::Role | Reason::Revoked | Reason::OtherDomain | Reason::WrongHost => Code::PermissionDenied,
+        Reason::Role | Reason::Revoked | Reason::OtherDomain | Reason::WrongHost | Reason::Token => {
+            Code::PermissionDenied
+        }
     };
     answer(code, reason.word(), message, hint)
 }

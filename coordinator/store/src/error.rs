@@ -168,6 +168,18 @@ impl Error {
         }
     }
 
+    /// Whether the file is no database, or a damaged one: SQLite's codes `NOTADB` and `CORRUPT`.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Value { .. } | Self::Migrate { .. } => true,
+            Self::Open { source, .. } | Self::Query { source, .. } => source
+                .as_database_error()
+                .and_then(sqlx::error::DatabaseError::code)
+                .is_some_and(|code| matches!(code.as_ref(), "26" | "11")),
+            _ => false,
+        }
+    }
+
     /// Whether asking again can not help. A busy or full store may recover.
     pub fn is_permanent(&self) -> bool {
         !matches!(self, Self::Query { .. } | Self::Open { .. } | Self::Copy { .. })

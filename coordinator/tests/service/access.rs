@@ -13,7 +13,7 @@ use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic_prost::ProstCodec;
 
-use crate::world::{World, until, word};
+use crate::world::{World, ask, check, passed, until, word};
 
 /// The words of a refusal by the guard.
 const REFUSED: [&str; 5] = [
@@ -178,6 +178,55 @@ async fn a_revoked_certificate_is_refused_everywhere_and_its_stream_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_operators_watch_ends_with_its_next_event() {
+    let world = World::start().await;
+    let mut agent = world.agent("db-1").await;
+    let files = world.files(Role::Operator, "eve");
+    let eve = world.connect(files).await.unwrap();
+    let run = eve
+        .runs()
+        .start_run(ask("1", "db-1", check()))
+        .await
+        .unwrap()
+        .into_inner();
+    let watched = eve
+        .runs()
+        .watch_run(v1::WatchRunRequest { id: run.id })
+        .await
+        .unwrap();
+    let mut events = watched.into_inner();
+    let start = agent.start().await;
+    let serial = world.serial(Role::Operator, "eve");
+    let known = dr_store::certificates::Certificate {
+        serial: serial.clone(),
+        identity: "spiffe://acme.example/operator/eve".to_owned(),
+        host: None,
+        issued: crate::world::now(),
+        expires: crate::world::now() + std::time::Duration::from_secs(600),
+    };
+    world.store.certificates().record(&known, "ana").await.unwrap();
+    world
+        .store
+        .certificates()
+        .revoke(&serial, "left", "ana")
+        .await
+        .unwrap();
+    until("new calls are refused", || async {
+        knock(&eve, "/drill.v1.Fleet/GetStatus").await
+    })
+    .await;
+    agent.answer(&passed(&start)).await;
+    let status = loop {
+        match events.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the watch should have been cut off"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(word(&status), "revoked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_of_another_authority_gets_no_connection_and_is_counted() {
     let world = World::start().await;
     let files = world.foreign_files(Role::Operator, "eve");
@@ -196,7 +245,10 @@ async fn a_certificate_of_another_authority_gets_no_connection_and_is_counted() 
     .await;
     // A client that lost its connection may have dialled again.
     let scrape = world.scrape().await;
-    assert!(!scrape.contains("dr_auth_refusals_total{reason=\"unknown_authority\"} 0"), "{scrape}");
+    assert!(
+        !scrape.contains("dr_auth_refusals_total{reason=\"unknown_authority\"} 0"),
+        "{scrape}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -265,3 +265,51 @@ async fn plans_and_suspensions_reach_the_agents_that_they_concern() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_of_the_inventory_file_are_expected_with_their_labels() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("hosts.json");
+    std::fs::write(&file, r#"[{ "host": "db-7", "labels": { "env": "prod" } }]"#).unwrap();
+    let named = dr_coordinator::config::Inventory { file };
+    let world = World::start_with(|config| config.inventory = Some(named)).await;
+    until("the host is expected", || async {
+        let fleet = world.operator().await.fleet();
+        let request = v1::ListAgentsRequest {
+            select: "env=prod".to_owned(),
+        };
+        let agents = fleet
+            .clone()
+            .list_agents(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .agents;
+        let expected = agents.into_iter().find(|agent| agent.host == "db-7")?;
+        (expected.state() == v1::agent::State::Expected).then_some(())
+    })
+    .await;
+    let _agent = world.agent("db-7").await;
+    assert_eq!(show(&world, "db-7").await.state(), v1::agent::State::Connected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inventory_file_that_can_not_be_read_is_a_concern() {
+    let named = dr_coordinator::config::Inventory {
+        file: "/nowhere/hosts.json".into(),
+    };
+    let world = World::start_with(|config| config.inventory = Some(named)).await;
+    until("somebody is told", || async {
+        let mut fleet = world.operator().await.fleet();
+        let status = fleet
+            .get_status(v1::GetStatusRequest {})
+            .await
+            .unwrap()
+            .into_inner();
+        status
+            .concerns
+            .into_iter()
+            .find(|concern| concern.kind == "inventory_unreadable")
+    })
+    .await;
+}

@@ -6,7 +6,7 @@ use dr_proto::tls::{Files, Fresh};
 use dr_proto::v1;
 use tonic::Code;
 
-use crate::world::{Agent, World, host, refusal};
+use crate::world::{Agent, World, host, refusal, until};
 
 /// A key, and a request that is signed with it.
 fn request() -> (String, String) {
@@ -130,6 +130,19 @@ async fn a_token_opens_nothing_else() {
         refused,
         (Code::PermissionDenied, "token_refused".to_owned()),
         "withdrawn"
+    );
+    until("refused tokens are audited", || async {
+        let entries = world.audited("call.refused").await;
+        entries
+            .into_iter()
+            .find(|entry| entry.actor == "127.0.0.1" && entry.subject == "enrolment of db-2")
+    })
+    .await;
+    assert!(
+        world
+            .scrape()
+            .await
+            .contains("dr_auth_refusals_total{reason=\"token\"} 2")
     );
 }
 

@@ -158,6 +158,14 @@ impl World {
         )
     }
 
+    /// The serial number of a certificate that was installed before.
+    pub(crate) fn serial(&self, role: Role, name: &str) -> String {
+        let files = paths(&self.dir, &format!("{role}-{name}"));
+        let time: Arc<dyn dr_proto::tls::TimeProvider> = Arc::new(SystemTime);
+        let material = dr_proto::tls::Material::load(&files, &time).unwrap();
+        material.certificate().serial.to_string()
+    }
+
     /// A certificate of another authority, with this world's roots to trust.
     pub(crate) fn foreign_files(&self, role: Role, name: &str) -> Files {
         let dir = self.dir.path().join(format!("foreign-{name}"));

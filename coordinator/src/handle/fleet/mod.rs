@@ -20,6 +20,7 @@ use crate::access::revocations::Revocations;
 use crate::config::Config;
 use crate::gateway::{Facts, Live};
 use crate::scope::Scope;
+use crate::serve::inventory::Trouble;
 
 /// Reads of hosts, and barring them.
 #[derive(Debug, Clone)]
@@ -29,6 +30,7 @@ pub struct Fleet {
     live: Live,
     revocations: Revocations,
     config: Arc<Config>,
+    inventory: Trouble,
     epoch: u64,
 }
 
@@ -101,6 +103,8 @@ pub struct Coverage {
     pub source: SourceInfo,
     /// Names of enabled plans.
     pub plans: Vec<String>,
+    /// No plan covers it, and one leaves its host out and says why.
+    pub excluded: bool,
 }
 
 /// What the views of all hosts are made of, read once.
@@ -120,6 +124,7 @@ impl Fleet {
         live: Live,
         revocations: Revocations,
         config: &Arc<Config>,
+        inventory: Trouble,
         epoch: u64,
     ) -> Self {
         let config = config.clone();
@@ -129,6 +134,7 @@ impl Fleet {
             live,
             revocations,
             config,
+            inventory,
             epoch,
         }
     }
@@ -176,11 +182,14 @@ impl Fleet {
             for source in sources {
                 let covering = plans.iter().filter(|plan| plan.covers(member, &source.name, now));
                 let names: Vec<String> = covering.map(|plan| plan.name().to_owned()).collect();
+                let excluded =
+                    names.is_empty() && plans.iter().any(|plan| plan.leaves_out(&host, &labels, now));
                 if !uncovered || names.is_empty() {
                     covered.push(Coverage {
                         host: host.clone(),
                         source: source.clone(),
                         plans: names,
+                        excluded,
                     });
                 }
             }

@@ -118,6 +118,16 @@ impl Fleet {
                 remedy: "name `backup` in coordinator.toml; `dr-coordinator sample` shows how".to_owned(),
             });
         }
+        if let Some(trouble) = self.inventory.get() {
+            concerns.push(Concern {
+                severity: Severity::Ticket,
+                kind: "inventory_unreadable",
+                host: None,
+                source: None,
+                message: format!("hosts that should be there are not known: {trouble}"),
+                remedy: "mend the file that `inventory` in coordinator.toml names".to_owned(),
+            });
+        }
         concerns.sort();
         Ok(concerns)
     }

@@ -69,7 +69,12 @@ fn signed(length: SignedDuration) -> prost_types::Duration {
 }
 
 pub(in crate::service) fn coverage(coverage: Coverage) -> v1::SourceCoverage {
-    let Coverage { host, source, plans } = coverage;
+    let Coverage {
+        host,
+        source,
+        plans,
+        excluded: _,
+    } = coverage;
     v1::SourceCoverage {
         host: host.into(),
         source: Some(source.into()),
