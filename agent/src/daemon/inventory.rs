@@ -134,14 +134,17 @@ impl Surveyor {
         self.known.retain(|id, _| listed.contains(id));
         let mut snapshots = Vec::with_capacity(all.len());
         for info in all {
-            if !self.known.contains_key(&info.id) {
-                let manifest = repository
-                    .manifest_of(&info)
-                    .await
-                    .doing(|| format!("read snapshot {}", info.id))?;
-                self.known.insert(info.id, listed_entry(info.id, manifest));
+            if let Some(known) = self.known.get(&info.id) {
+                snapshots.push(known.clone());
+                continue;
             }
-            snapshots.extend(self.known.get(&info.id).cloned());
+            let manifest = repository
+                .manifest_of(&info)
+                .await
+                .doing(|| format!("read snapshot {}", info.id))?;
+            let entry = listed_entry(info.id, manifest);
+            self.known.insert(info.id, entry.clone());
+            snapshots.push(entry);
         }
         Ok(snapshots)
     }

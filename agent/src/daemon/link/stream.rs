@@ -129,7 +129,7 @@ struct Stream {
 
 /// What the coordinator's first message is.
 enum Greeting {
-    Welcome(Stream, Welcome),
+    Welcome(Box<(Stream, Welcome)>),
     Goodbye(Goodbye),
 }
 
@@ -142,7 +142,7 @@ impl Link {
         cancel: &CancellationToken,
     ) -> Result<Parting, Error> {
         let (mut stream, welcome) = match self.greet(gateway, endpoint).await? {
-            Greeting::Welcome(stream, welcome) => (stream, welcome),
+            Greeting::Welcome(greeted) => *greeted,
             Greeting::Goodbye(goodbye) => return Ok(Parting::Goodbye(goodbye)),
         };
         let now = self.clock.now();
@@ -212,7 +212,7 @@ impl Link {
             sent: BTreeMap::new(),
             told: BTreeMap::new(),
         };
-        Ok(Greeting::Welcome(stream, welcome))
+        Ok(Greeting::Welcome(Box::new((stream, welcome))))
     }
 
     async fn hello(&self) -> Result<Hello, Error> {
