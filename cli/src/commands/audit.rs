@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use dr_proto::model::exit::Code;
-use dr_proto::view::AuditEntry;
+use dr_proto::view::{AuditCheck, AuditEntry};
 use dr_terminal::{Table, Tone};
 use serde::Serialize;
 
@@ -30,7 +30,7 @@ enum Command {
     },
     /// Walk the chain of the log; exit code 1 if an entry does not fit
     Verify {
-        /// The head that was noted earlier: it must still be in the chain as its head
+        /// The head that was noted earlier; exit code 2 if it is another one now
         #[arg(long, value_name = "HASH")]
         head: Option<String>,
     },
@@ -39,6 +39,15 @@ enum Command {
 #[derive(Serialize)]
 struct Entries {
     entries: Vec<AuditEntry>,
+}
+
+#[derive(Serialize)]
+struct Verified {
+    #[serde(flatten)]
+    check: AuditCheck,
+    /// Only where a head was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head_as_noted: Option<bool>,
 }
 
 pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
@@ -73,13 +82,20 @@ async fn list(session: &Session, limit: u32, before: u64) -> Outcome {
     Ok(Code::Done)
 }
 
-async fn verify(session: &Session, head: Option<String>) -> Outcome {
+async fn verify(session: &Session, noted: Option<String>) -> Outcome {
     let check = session.coordinator().await?.verify_audit().await?;
-    let moved = head.filter(|head| *head != check.head);
+    let head_as_noted = noted.as_ref().map(|noted| *noted == check.head);
+    let code = match (check.intact, head_as_noted) {
+        (false, _) => Code::Disproved,
+        (true, Some(false)) => Code::Inconclusive,
+        (true, _) => Code::Done,
+    };
     let ui = &session.ui;
     if ui.is_json() {
-        session.answer(&check)?;
-    } else if check.intact {
+        session.answer(&Verified { check, head_as_noted })?;
+        return Ok(code);
+    }
+    if check.intact {
         ui.data(&format!(
             "{}: {} entries, head {}",
             ui.paint(Tone::Good, "intact"),
@@ -95,11 +111,10 @@ async fn verify(session: &Session, head: Option<String>) -> Outcome {
             check.reason.as_deref().unwrap_or("no reason was given")
         ))?;
     }
-    if let Some(head) = moved.filter(|_| check.intact) {
+    if let (Some(false), Some(noted)) = (head_as_noted, noted) {
         ui.warn(&format!(
-            "the head is no longer {head}: entries were added since, or the log was replaced"
+            "the head is no longer {noted}: entries were added since, or the log was replaced"
         ));
-        return Ok(Code::Inconclusive);
     }
-    Ok(if check.intact { Code::Done } else { Code::Disproved })
+    Ok(code)
 }

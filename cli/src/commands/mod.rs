@@ -35,7 +35,7 @@ use crate::session::Session;
 
 /// Drills, snapshots and restores over a fleet of hosts with LanceDB databases and audit logs.
 #[derive(Debug, Parser)]
-#[command(name = "drctl", version, about, max_term_width = 100, after_help = dr_terminal::start::EXIT_CODES)]
+#[command(name = "drctl", version, max_term_width = 100, after_help = dr_terminal::start::EXIT_CODES)]
 #[command(
     disable_help_subcommand = true,
     subcommand_required = true,

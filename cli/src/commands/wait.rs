@@ -117,12 +117,20 @@ pub(super) async fn follow(
     match follow::follow(session, coordinator, id, options).await? {
         End::Ended(detail) => {
             let code = evidence::code(&detail);
-            let evidence = evidence::gather(coordinator, *detail)
-                .await
-                .doing(|| format!("gather what run {id} measured"))?;
+            // A whole fleet's reports are fetched only for somebody who reads them.
+            let read = detail.tasks.len() == 1
+                || following.junit.is_some()
+                || session.ui.is_ci()
+                || session.ui.is_json();
+            let evidence = if read {
+                let gathered = evidence::gather(coordinator, *detail).await;
+                gathered.doing(|| format!("gather what run {id} measured"))?
+            } else {
+                Evidence::without_reports(*detail)
+            };
             outputs::write(session, &evidence, following.junit.as_deref())?;
             print(session, &evidence)?;
-            // A second signal while the end was awaited changes nothing of what was measured.
+            // Somebody wanted it to end: so it ended, whatever hosts had done by then.
             Ok(session
                 .interrupt
                 .code()

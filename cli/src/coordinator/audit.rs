@@ -3,7 +3,6 @@
 use dr_proto::v1;
 use dr_proto::view::{AuditCheck, AuditEntry};
 
-use super::call::unary;
 use super::{CallError, Coordinator, read_all};
 
 /// The most entries that the coordinator gives at once.
@@ -22,7 +21,7 @@ impl Coordinator {
                 before,
             };
             let ask = async |request| self.client.audit().list_audit(request).await;
-            let answer = unary(DOING, self.timeout, question, ask).await?;
+            let answer = self.ask(DOING, question, ask).await?;
             let page: Vec<AuditEntry> = read_all(DOING, answer.entries)?;
             // Numbers only fall, so that this ends.
             match page.last() {
@@ -39,13 +38,9 @@ impl Coordinator {
 
     pub(crate) async fn verify_audit(&self) -> Result<AuditCheck, CallError> {
         let ask = async |request| self.client.audit().verify_audit(request).await;
-        let answer = unary(
-            "verify the audit log",
-            self.timeout,
-            v1::VerifyAuditRequest {},
-            ask,
-        )
-        .await?;
+        let answer = self
+            .ask("verify the audit log", v1::VerifyAuditRequest {}, ask)
+            .await?;
         Ok(answer.into())
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use dr_proto::model::units::Period;
-use dr_proto::{client, tls, wire};
+use dr_proto::tls::{self, Connector};
+use dr_proto::{client, wire};
 use tonic::{Code, Request, Response, Status};
 
 use crate::error::Class;
@@ -32,6 +33,14 @@ pub(crate) enum CallError {
         /// The answer.
         status: Box<Status>,
     },
+    /// The other end closed the connection over our certificate.
+    #[error("{doing}: the coordinator refuses our certificate: {trouble}")]
+    Certificate {
+        /// What was asked for, as a verb phrase.
+        doing: &'static str,
+        /// Why.
+        trouble: String,
+    },
     /// No answer came in time.
     #[error("{doing}: no answer within {}", Period(*.limit))]
     TimedOut {
@@ -56,9 +65,6 @@ pub(crate) enum CallError {
 
 /// What the other side says, or what happened to the connection.
 fn message(status: &Status) -> String {
-    if let Some(alert) = tls::certificate_trouble(status) {
-        return format!("the coordinator refuses our certificate: {alert}");
-    }
     match status.message() {
         "" => format!("{:?}", status.code()),
         message => message.to_owned(),
@@ -74,10 +80,25 @@ impl CallError {
         }
     }
 
+    /// A broken call says nothing of the certificate that broke it: the connector knows.
+    pub(super) fn blame(self, connector: &Connector) -> Self {
+        match self {
+            Self::Refused { doing, status } if is_outage(&status) => {
+                let trouble = tls::certificate_trouble(&*status).or_else(|| connector.refused());
+                match trouble {
+                    Some(trouble) => Self::Certificate { doing, trouble },
+                    None => Self::Refused { doing, status },
+                }
+            }
+            other => other,
+        }
+    }
+
     /// The kind of failure, unless the cause tells it.
     pub(crate) fn class(&self) -> Option<(Class, Vec<String>)> {
         match self {
             Self::Connect(error) => connect(error),
+            Self::Certificate { .. } => Some((Class::Denied, vec![CERTIFICATE.to_owned()])),
             Self::StreamEnded => Some((Class::Unreachable, vec![DOCTOR.to_owned()])),
             Self::Refused { status, .. } => Some(refused(status)),
             Self::TimedOut { .. } => Some((
@@ -104,7 +125,7 @@ impl CallError {
             Self::Connect(error) => tls::certificate_trouble(error).is_none(),
             Self::TimedOut { .. } | Self::StreamEnded => true,
             Self::Refused { status, .. } => is_outage(status),
-            Self::Answer { .. } => false,
+            Self::Answer { .. } | Self::Certificate { .. } => false,
         }
     }
 }
@@ -112,8 +133,15 @@ impl CallError {
 /// What to do when nobody answers.
 const DOCTOR: &str = "`drctl doctor` tells where it ends; trying again is safe";
 
+/// What to do about a certificate.
+const CERTIFICATE: &str = "`drctl doctor` checks the certificate; an administrator issues a new one with \
+     `dr-coordinator pki issue`";
+
 /// The kind of a connection that did not come about, unless its cause tells it.
 fn connect(error: &client::Error) -> Option<(Class, Vec<String>)> {
+    if tls::certificate_trouble(error).is_some() {
+        return Some((Class::Denied, vec![CERTIFICATE.to_owned()]));
+    }
     match error {
         client::Error::NoEndpoint => Some((
             Class::Configuration,
@@ -131,9 +159,7 @@ fn is_outage(status: &Status) -> bool {
         status.code(),
         Code::Unavailable | Code::Cancelled | Code::Unknown | Code::DeadlineExceeded | Code::Internal
     );
-    broken
-        && tls::certificate_trouble(status).is_none()
-        && (status.metadata().get(CODE).is_none() || status.code() == Code::Unavailable)
+    broken && (status.metadata().get(CODE).is_none() || status.code() == Code::Unavailable)
 }
 
 /// The table from gRPC to kinds of failures, and with it to exit codes.
@@ -141,10 +167,6 @@ fn refused(status: &Status) -> (Class, Vec<String>) {
     let text = |key| status.metadata().get(key).and_then(|value| value.to_str().ok());
     let word = text(CODE).unwrap_or_default();
     let class = class_of(status.code(), word);
-    if tls::certificate_trouble(status).is_some() {
-        let hint = "`drctl doctor` checks the certificate; an administrator issues a new one with `dr-coordinator pki issue`";
-        return (Class::Denied, vec![hint.to_owned()]);
-    }
     let hint = match (text(HINT), class) {
         (Some(hint), _) => hint,
         (None, Class::Unreachable) => DOCTOR,

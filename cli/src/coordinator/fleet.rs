@@ -6,14 +6,13 @@ use std::time::Duration;
 use dr_proto::view::{Agent, HostSnapshot, SourceCoverage, Status, Suspended, Token};
 use dr_proto::{v1, wire};
 
-use super::call::unary;
 use super::{CallError, Coordinator, read, read_all};
 
 impl Coordinator {
     pub(crate) async fn status(&self) -> Result<Status, CallError> {
         const DOING: &str = "ask for the status";
         let ask = async |request| self.client.fleet().get_status(request).await;
-        let answer = unary(DOING, self.timeout, v1::GetStatusRequest {}, ask).await?;
+        let answer = self.ask(DOING, v1::GetStatusRequest {}, ask).await?;
         read(DOING, answer)
     }
 
@@ -23,14 +22,14 @@ impl Coordinator {
             select: select.unwrap_or_default(),
         };
         let ask = async |request| self.client.fleet().list_agents(request).await;
-        let answer = unary(DOING, self.timeout, question, ask).await?;
+        let answer = self.ask(DOING, question, ask).await?;
         read_all(DOING, answer.agents)
     }
 
     pub(crate) async fn agent(&self, host: String) -> Result<Agent, CallError> {
         const DOING: &str = "ask for an agent";
         let ask = async |request| self.client.fleet().get_agent(request).await;
-        let answer = unary(DOING, self.timeout, v1::GetAgentRequest { host }, ask).await?;
+        let answer = self.ask(DOING, v1::GetAgentRequest { host }, ask).await?;
         read(DOING, answer)
     }
 
@@ -45,7 +44,7 @@ impl Coordinator {
             uncovered,
         };
         let ask = async |request| self.client.fleet().list_sources(request).await;
-        let answer = unary(DOING, self.timeout, question, ask).await?;
+        let answer = self.ask(DOING, question, ask).await?;
         read_all(DOING, answer.sources)
     }
 
@@ -55,7 +54,7 @@ impl Coordinator {
             host: host.unwrap_or_default(),
         };
         let ask = async |request| self.client.fleet().list_snapshots(request).await;
-        let answer = unary(DOING, self.timeout, question, ask).await?;
+        let answer = self.ask(DOING, question, ask).await?;
         read_all(DOING, answer.snapshots)
     }
 
@@ -72,26 +71,22 @@ impl Coordinator {
             valid_for: valid_for.map(wire::duration),
         };
         let ask = async |request| self.client.fleet().create_token(request).await;
-        let answer = unary(DOING, self.timeout, question, ask).await?;
+        let answer = self.ask(DOING, question, ask).await?;
         read(DOING, answer)
     }
 
     pub(crate) async fn tokens(&self) -> Result<Vec<Token>, CallError> {
         const DOING: &str = "list tokens";
         let ask = async |request| self.client.fleet().list_tokens(request).await;
-        let answer = unary(DOING, self.timeout, v1::ListTokensRequest {}, ask).await?;
+        let answer = self.ask(DOING, v1::ListTokensRequest {}, ask).await?;
         read_all(DOING, answer.tokens)
     }
 
     pub(crate) async fn withdraw_token(&self, id: String) -> Result<(), CallError> {
         let ask = async |request| self.client.fleet().withdraw_token(request).await;
-        let v1::WithdrawTokenResponse {} = unary(
-            "withdraw a token",
-            self.timeout,
-            v1::WithdrawTokenRequest { id },
-            ask,
-        )
-        .await?;
+        let v1::WithdrawTokenResponse {} = self
+            .ask("withdraw a token", v1::WithdrawTokenRequest { id }, ask)
+            .await?;
         Ok(())
     }
 
@@ -99,14 +94,14 @@ impl Coordinator {
     pub(crate) async fn revoke(&self, host: String, reason: String) -> Result<u32, CallError> {
         let ask = async |request| self.client.fleet().revoke_agent(request).await;
         let question = v1::RevokeAgentRequest { host, reason };
-        let answer = unary("revoke an agent", self.timeout, question, ask).await?;
+        let answer = self.ask("revoke an agent", question, ask).await?;
         Ok(answer.streams_ended)
     }
 
     pub(crate) async fn retire(&self, host: String, reason: String) -> Result<(), CallError> {
         let ask = async |request| self.client.fleet().retire_agent(request).await;
         let question = v1::RetireAgentRequest { host, reason };
-        let v1::RetireAgentResponse {} = unary("retire an agent", self.timeout, question, ask).await?;
+        let v1::RetireAgentResponse {} = self.ask("retire an agent", question, ask).await?;
         Ok(())
     }
 
@@ -123,14 +118,14 @@ impl Coordinator {
             duration: length.map(wire::duration),
         };
         let ask = async |request| self.client.fleet().suspend(request).await;
-        let answer = unary(DOING, self.timeout, question, ask).await?;
+        let answer = self.ask(DOING, question, ask).await?;
         read(DOING, answer)
     }
 
     /// How many suspensions were ended.
     pub(crate) async fn resume(&self, scope: String) -> Result<u32, CallError> {
         let ask = async |request| self.client.fleet().resume(request).await;
-        let answer = unary("resume work", self.timeout, v1::ResumeRequest { scope }, ask).await?;
+        let answer = self.ask("resume work", v1::ResumeRequest { scope }, ask).await?;
         Ok(answer.ended)
     }
 }

@@ -12,6 +12,8 @@ use std::time::Duration;
 use dr_proto::client::{Client, Options};
 use dr_proto::tls::{self, ConnectTimeouts, Connector, Reloading, Role};
 
+use tonic::{Request, Response, Status};
+
 pub(crate) use call::CallError;
 pub(crate) use runs::{Filter, Start, What, Where};
 
@@ -58,6 +60,17 @@ impl Coordinator {
             client: dial(&self.connector, &self.options).await?,
             ..self.clone()
         })
+    }
+
+    /// Asks one question.
+    async fn ask<Q: Clone, A>(
+        &self,
+        doing: &'static str,
+        question: Q,
+        call: impl AsyncFn(Request<Q>) -> Result<Response<A>, Status>,
+    ) -> Result<A, CallError> {
+        let answer = call::unary(doing, self.timeout, question, call).await;
+        answer.map_err(|error| error.blame(&self.connector))
     }
 
     /// The endpoint that answered.

@@ -3,7 +3,6 @@
 use dr_proto::v1;
 use dr_proto::view::{Applied, Plan, Preview};
 
-use super::call::unary;
 use super::{CallError, Coordinator, read, read_all};
 
 impl Coordinator {
@@ -18,7 +17,7 @@ impl Coordinator {
             expected_hash: expected.unwrap_or_default(),
         };
         let ask = async |request| self.client.plans().apply_plan(request).await;
-        let answer = unary(DOING, self.timeout, question, ask).await?;
+        let answer = self.ask(DOING, question, ask).await?;
         read(DOING, answer)
     }
 
@@ -34,28 +33,29 @@ impl Coordinator {
         const DOING: &str = "preview the plan";
         let question = v1::PreviewPlanRequest { plan: Some(plan) };
         let ask = async |request| self.client.plans().preview_plan(request).await;
-        let answer = unary(DOING, self.timeout, question, ask).await?;
+        let answer = self.ask(DOING, question, ask).await?;
         read(DOING, answer)
     }
 
     pub(crate) async fn list_plans(&self) -> Result<Vec<Plan>, CallError> {
         const DOING: &str = "list plans";
         let ask = async |request| self.client.plans().list_plans(request).await;
-        let answer = unary(DOING, self.timeout, v1::ListPlansRequest {}, ask).await?;
+        let answer = self.ask(DOING, v1::ListPlansRequest {}, ask).await?;
         read_all(DOING, answer.plans)
     }
 
     pub(crate) async fn plan(&self, name: String) -> Result<Plan, CallError> {
         const DOING: &str = "ask for a plan";
         let ask = async |request| self.client.plans().get_plan(request).await;
-        let answer = unary(DOING, self.timeout, v1::GetPlanRequest { name }, ask).await?;
+        let answer = self.ask(DOING, v1::GetPlanRequest { name }, ask).await?;
         read(DOING, answer)
     }
 
     pub(crate) async fn delete_plan(&self, name: String) -> Result<(), CallError> {
         let ask = async |request| self.client.plans().delete_plan(request).await;
-        let v1::DeletePlanResponse {} =
-            unary("delete a plan", self.timeout, v1::DeletePlanRequest { name }, ask).await?;
+        let v1::DeletePlanResponse {} = self
+            .ask("delete a plan", v1::DeletePlanRequest { name }, ask)
+            .await?;
         Ok(())
     }
 
@@ -63,7 +63,7 @@ impl Coordinator {
         const DOING: &str = "enable or disable a plan";
         let ask = async |request| self.client.plans().enable_plan(request).await;
         let question = v1::EnablePlanRequest { name, enabled };
-        let answer = unary(DOING, self.timeout, question, ask).await?;
+        let answer = self.ask(DOING, question, ask).await?;
         read(DOING, answer)
     }
 }

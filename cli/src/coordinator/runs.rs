@@ -9,7 +9,7 @@ use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::call::{request, unary};
+use super::call::request;
 use super::{CallError, Coordinator, read, read_all};
 
 /// What to start.
@@ -99,7 +99,7 @@ impl Coordinator {
     pub(crate) async fn start(&self, start: Start) -> Result<Run, CallError> {
         const DOING: &str = "start the run";
         let ask = async |request| self.client.runs().start_run(request).await;
-        let answer = unary(DOING, self.timeout, v1::StartRunRequest::from(start), ask).await?;
+        let answer = self.ask(DOING, v1::StartRunRequest::from(start), ask).await?;
         read(DOING, answer)
     }
 
@@ -117,7 +117,7 @@ impl Coordinator {
         let mut runs: Vec<Run> = Vec::new();
         loop {
             let ask = async |request| self.client.runs().list_runs(request).await;
-            let answer = unary(DOING, self.timeout, question.clone(), ask).await?;
+            let answer = self.ask(DOING, question.clone(), ask).await?;
             let got = answer.runs.len();
             runs.extend(read_all::<_, Run>(DOING, answer.runs)?);
             // A page that brings nothing would go on for ever.
@@ -132,7 +132,7 @@ impl Coordinator {
     pub(crate) async fn run(&self, id: String) -> Result<RunDetail, CallError> {
         const DOING: &str = "ask for a run";
         let ask = async |request| self.client.runs().get_run(request).await;
-        let answer = unary(DOING, self.timeout, v1::GetRunRequest { id }, ask).await?;
+        let answer = self.ask(DOING, v1::GetRunRequest { id }, ask).await?;
         read(DOING, answer)
     }
 
@@ -148,32 +148,35 @@ impl Coordinator {
         let limit = self.timeout;
         let stream = match tokio::time::timeout(limit, begun).await {
             Ok(Ok(answer)) => answer.into_inner(),
-            Ok(Err(status)) => return Err(CallError::refused(DOING, status)),
+            Ok(Err(status)) => return Err(CallError::refused(DOING, status).blame(&self.connector)),
             Err(_) => return Err(CallError::TimedOut { doing: DOING, limit }),
         };
-        Ok(stream.map(|event| match event {
+        let connector = self.connector.clone();
+        Ok(stream.map(move |event| match event {
             Ok(event) => read(DOING, event),
-            Err(status) => Err(CallError::refused(DOING, status)),
+            Err(status) => Err(CallError::refused(DOING, status).blame(&connector)),
         }))
     }
 
     pub(crate) async fn cancel(&self, id: String, reason: String) -> Result<Run, CallError> {
         const DOING: &str = "cancel the run";
         let ask = async |request| self.client.runs().cancel_run(request).await;
-        let answer = unary(DOING, self.timeout, v1::CancelRunRequest { id, reason }, ask).await?;
+        let answer = self.ask(DOING, v1::CancelRunRequest { id, reason }, ask).await?;
         read(DOING, answer)
     }
 
     pub(crate) async fn retry(&self, id: String) -> Result<Run, CallError> {
         const DOING: &str = "retry the run";
         let ask = async |request| self.client.runs().retry_run(request).await;
-        let answer = unary(DOING, self.timeout, v1::RetryRunRequest { id }, ask).await?;
+        let answer = self.ask(DOING, v1::RetryRunRequest { id }, ask).await?;
         read(DOING, answer)
     }
 
     pub(crate) async fn report(&self, id: String) -> Result<Document, CallError> {
         let ask = async |request| self.client.runs().get_report(request).await;
-        let answer = unary("ask for a report", self.timeout, v1::GetReportRequest { id }, ask).await?;
+        let answer = self
+            .ask("ask for a report", v1::GetReportRequest { id }, ask)
+            .await?;
         Ok(answer.into())
     }
 }

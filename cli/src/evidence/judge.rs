@@ -4,10 +4,15 @@ use dr_proto::model::exit::Code;
 use dr_proto::model::{RunState, TaskState};
 use dr_proto::view::RunDetail;
 
-/// The worst host decides: 1 before 2 before 3. One host alone that does not allow what was asked is `denied`.
+/// The word of agents for rights that lack: a repository that does not open with the host's key, or a store that
+/// refuses its credentials.
+const DENIED: &str = "denied";
+
+/// The worst host decides: 1 before 2 before 3. One host alone that does not allow what was asked, or is not allowed to
+/// do it, is `denied`.
 pub(crate) fn code(detail: &RunDetail) -> Code {
     if let [task] = detail.tasks.as_slice()
-        && task.state == TaskState::Refused
+        && (task.state == TaskState::Refused || task.cause.as_deref() == Some(DENIED))
     {
         return Code::Denied;
     }
@@ -47,6 +52,23 @@ mod tests {
         assert_eq!(of(&[S::Partial, S::Lost, S::Failed]), Code::Disproved);
         assert_eq!(of(&[S::Passed, S::Cancelled]), Code::Inconclusive);
         assert_eq!(of(&[]), Code::Inconclusive);
+    }
+
+    #[test]
+    fn one_host_without_rights_is_denied_and_not_disproved() {
+        let denied = |states: &[TaskState]| {
+            let tasks = states.iter().map(|state| dr_proto::view::Task {
+                cause: Some(DENIED.to_owned()),
+                ..task("db", *state)
+            });
+            code(&RunDetail {
+                run: run(RunState::settle(states.iter().copied()).unwrap()),
+                tasks: tasks.collect(),
+                events: Vec::new(),
+            })
+        };
+        assert_eq!(denied(&[TaskState::Failed]), Code::Denied);
+        assert_eq!(denied(&[TaskState::Failed, TaskState::Failed]), Code::Disproved);
     }
 
     #[test]

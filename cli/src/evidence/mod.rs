@@ -89,6 +89,19 @@ pub(crate) enum Error {
     NotJson(#[from] NotJson),
 }
 
+impl Evidence {
+    /// How the tasks ended, without what they measured.
+    pub(crate) fn without_reports(detail: RunDetail) -> Self {
+        let mut tasks = detail.tasks;
+        tasks.sort_by(crate::follow::worst_first);
+        let tasks = tasks.into_iter().map(|task| Piece { task, report: None });
+        Self {
+            run: detail.run,
+            tasks: tasks.collect(),
+        }
+    }
+}
+
 /// Asks for the reports of all tasks that have one.
 pub(crate) async fn gather(coordinator: &Coordinator, detail: RunDetail) -> Result<Evidence, Error> {
     let mut tasks = detail.tasks;

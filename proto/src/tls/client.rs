@@ -21,10 +21,10 @@ use rustls::{CertificateError as TlsCertificateError, ClientConfig, Error as Tls
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use tonic::codegen::http::Uri;
 use tower::Service;
 
+use super::dialled::{Heard, Stream};
 use super::material::{MaterialError, anonymous_config, provider};
 use super::reloading::Reloading;
 use super::verify::{PeerError, ServerIdentityVerifier};
@@ -119,6 +119,7 @@ enum Credentials {
 pub struct Connector {
     credentials: Credentials,
     timeouts: ConnectTimeouts,
+    heard: Heard,
 }
 
 impl Connector {
@@ -127,6 +128,7 @@ impl Connector {
         Self {
             credentials: Credentials::Identified(tls),
             timeouts,
+            heard: Heard::default(),
         }
     }
 
@@ -146,7 +148,13 @@ impl Connector {
         Ok(Self {
             credentials: Credentials::Stranger(Arc::new(config)),
             timeouts,
+            heard: Heard::default(),
         })
+    }
+
+    /// Why the other end refused our certificate after a connection stood, the newest reason, if it ever did.
+    pub fn refused(&self) -> Option<String> {
+        self.heard.trouble()
     }
 
     async fn connect(self, uri: Uri) -> Result<Dialled, ConnectError> {
@@ -178,7 +186,7 @@ impl Connector {
                 limit,
             })?
             .map_err(|source| ConnectError::handshake(peer, source))?;
-        Ok(TokioIo::new(stream))
+        Ok(TokioIo::new(Stream::new(stream, self.heard)))
     }
 
     /// The first of a name's addresses that answers.
@@ -215,7 +223,7 @@ impl Connector {
 const MOST_ADDRESSES: usize = 16;
 
 /// What tonic reads and writes.
-pub type Dialled = TokioIo<TlsStream<TcpStream>>;
+pub type Dialled = TokioIo<Stream>;
 
 impl Service<Uri> for Connector {
     type Response = Dialled;

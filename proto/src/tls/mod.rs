@@ -16,6 +16,7 @@
 mod certificate;
 mod client;
 mod connection;
+mod dialled;
 mod files;
 mod install;
 mod material;
@@ -30,6 +31,7 @@ pub use crate::model::{Domain, Identity, ParseIdentityError, Role};
 pub use certificate::{Certificate, CertificateError, Serial, names_issuer, other_names};
 pub use client::{Address, ConnectError, ConnectTimeouts, Connector, Dialled, ParseAddressError};
 pub use connection::Connection;
+pub use dialled::Stream;
 pub use files::{FileError, Files, read_bundle, read_private_text};
 pub use install::{Fresh, InstallError, Secrecy, write};
 pub use material::{Material, MaterialError, RootsError};

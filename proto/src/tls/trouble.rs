@@ -39,7 +39,8 @@ fn about_certificates(error: &TlsError) -> Option<String> {
         TlsError::AlertReceived(alert) => Some(
             match alert {
                 AlertDescription::CertificateExpired => "it has expired, or is not valid yet",
-                AlertDescription::UnknownCA => "its authority is not trusted there",
+                // A root of the same name and another key is another authority.
+                AlertDescription::UnknownCA | AlertDescription::DecryptError => "its authority is not trusted there",
                 AlertDescription::CertificateRevoked => "it was revoked",
                 AlertDescription::BadCertificate
                 | AlertDescription::UnsupportedCertificate

@@ -56,7 +56,7 @@ impl TryFrom<v1::AuditEntry> for AuditEntry {
         } = entry;
         Ok(Self {
             number,
-            at: moment("entry.at", at)?,
+            at: moment("at", at)?,
             actor,
             action,
             subject,

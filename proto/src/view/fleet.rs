@@ -274,7 +274,7 @@ impl TryFrom<v1::Status> for Status {
         } = status;
         Ok(Self {
             version,
-            now: moment("status.now", now)?,
+            now: moment("now", now)?,
             epoch,
             agents_connected,
             agents_lost,
@@ -301,11 +301,11 @@ impl TryFrom<v1::Concern> for Concern {
             message,
             remedy,
         } = concern;
-        let severity = match word("concern.severity", severity)? {
+        let severity = match word("severity", severity)? {
             v1::concern::Severity::Page => Severity::Page,
             v1::concern::Severity::Ticket => Severity::Ticket,
             v1::concern::Severity::Unspecified => {
-                return Err(wire::Error::Missing("concern.severity".to_owned()));
+                return Err(wire::Error::Missing("severity".to_owned()));
             }
         };
         Ok(Self {
@@ -340,15 +340,15 @@ impl TryFrom<v1::Readiness> for Readiness {
         Ok(Self {
             host,
             source,
-            last_snapshot: maybe_moment("readiness.last_snapshot", last_snapshot)?,
-            last_proof: maybe_moment("readiness.last_proof", last_proof)?,
-            proof: proof_level("readiness.proof", proof)?.unwrap_or(ProofLevel::None),
-            rto: maybe_length("readiness.rto", rto)?,
-            rpo_worst: maybe_length("readiness.rpo_worst", rpo_worst)?,
-            rto_objective: maybe_length("readiness.rto_objective", rto_objective)?,
-            rpo_objective: maybe_length("readiness.rpo_objective", rpo_objective)?,
-            proof_age_objective: maybe_length("readiness.proof_age_objective", proof_age_objective)?,
-            proof_objective: proof_level("readiness.proof_objective", proof_objective)?,
+            last_snapshot: maybe_moment("last_snapshot", last_snapshot)?,
+            last_proof: maybe_moment("last_proof", last_proof)?,
+            proof: proof_level("proof", proof)?.unwrap_or(ProofLevel::None),
+            rto: maybe_length("rto", rto)?,
+            rpo_worst: maybe_length("rpo_worst", rpo_worst)?,
+            rto_objective: maybe_length("rto_objective", rto_objective)?,
+            rpo_objective: maybe_length("rpo_objective", rpo_objective)?,
+            proof_age_objective: maybe_length("proof_age_objective", proof_age_objective)?,
+            proof_objective: proof_level("proof_objective", proof_objective)?,
             breached,
         })
     }
@@ -370,7 +370,7 @@ impl TryFrom<v1::SuspensionEntry> for Suspended {
             scope,
             reason,
             by,
-            until: moment("suspension.until", until)?,
+            until: moment("until", until)?,
         })
     }
 }
@@ -387,7 +387,7 @@ impl TryFrom<v1::Reconciler> for Reconciler {
         } = reconciler;
         Ok(Self {
             name,
-            last_success: maybe_moment("reconciler.last_success", last_success)?,
+            last_success: maybe_moment("last_success", last_success)?,
             last_error: some(last_error),
             status,
         })
@@ -396,14 +396,14 @@ impl TryFrom<v1::Reconciler> for Reconciler {
 
 fn agent_state(value: i32) -> Result<AgentState, wire::Error> {
     use v1::agent::State;
-    Ok(match word("agent.state", value)? {
+    Ok(match word("state", value)? {
         State::Connected => AgentState::Connected,
         State::Away => AgentState::Away,
         State::Lost => AgentState::Lost,
         State::Revoked => AgentState::Revoked,
         State::Retired => AgentState::Retired,
         State::Expected => AgentState::Expected,
-        State::Unspecified => return Err(wire::Error::Missing("agent.state".to_owned())),
+        State::Unspecified => return Err(wire::Error::Missing("state".to_owned())),
     })
 }
 
@@ -434,9 +434,9 @@ impl TryFrom<v1::Agent> for Agent {
             state: agent_state(state)?,
             version: some(version),
             labels: sorted(labels),
-            enrolled: maybe_moment("agent.enrolled", enrolled)?,
-            last_seen: maybe_moment("agent.last_seen", last_seen)?,
-            certificate_expires: maybe_moment("agent.certificate_expires", certificate_expires)?,
+            enrolled: maybe_moment("enrolled", enrolled)?,
+            last_seen: maybe_moment("last_seen", last_seen)?,
+            certificate_expires: maybe_moment("certificate_expires", certificate_expires)?,
             clock_skew_seconds: seconds(clock_skew),
             allow: allow.map(Allow::try_from).transpose()?.unwrap_or_default(),
             repository: some(repository),
@@ -493,10 +493,10 @@ impl TryFrom<v1::Token> for Token {
             id,
             host: some(host),
             labels: sorted(labels),
-            expires: moment("token.expires", expires)?,
+            expires: moment("expires", expires)?,
             text: some(secret),
             created_by,
-            used: maybe_moment("token.used", used)?,
+            used: maybe_moment("used", used)?,
             used_by: some(used_by),
         })
     }

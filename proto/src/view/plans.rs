@@ -122,13 +122,13 @@ impl TryFrom<v1::Plan> for Plan {
             text: toml,
             hash,
             enabled,
-            applied: moment("plan.applied", applied)?,
+            applied: moment("applied", applied)?,
             applied_by,
-            next_slot: maybe_moment("plan.next_slot", next_slot)?,
+            next_slot: maybe_moment("next_slot", next_slot)?,
             last_run: some(last_run),
             last_state: match last_state {
                 0 => None,
-                known => Some(run_state("plan.last_state", known)?),
+                known => Some(run_state("last_state", known)?),
             },
             hosts,
         })
@@ -168,7 +168,7 @@ impl TryFrom<v1::PlanPreview> for Preview {
         } = preview;
         Ok(Self {
             name,
-            slot: moment("preview.slot", slot)?,
+            slot: moment("slot", slot)?,
             hosts: list("hosts", hosts, MOST)?,
             excluded: excluded.into_iter().map(Excluded::from).collect(),
             bytes,
@@ -196,8 +196,8 @@ impl TryFrom<v1::PreviewHost> for PreviewHost {
             sources,
             bytes,
             wave,
-            work: inner("preview.hosts.work", work)?,
-            not_before: moment("preview.hosts.not_before", not_before)?,
+            work: inner("work", work)?,
+            not_before: moment("not_before", not_before)?,
         })
     }
 }
