@@ -147,10 +147,12 @@ impl Coordinator {
         if let Some(endpoint) = endpoint {
             jobs.spawn(state::expose(core.clone(), endpoint, serving.clone()));
         }
-        let ended = tokio::select! {
-            () = stop.cancelled() => Ok(()),
-            epoch = guardian::taken_over(core.store.clone(), core.epoch) => Err(Error::TakenOver { epoch }),
-            served = &mut server => Err(Error::served(served)),
+        let (ended, server) = tokio::select! {
+            () = stop.cancelled() => (Ok(()), Some(server)),
+            epoch = guardian::taken_over(core.store.clone(), core.epoch) => {
+                (Err(Error::TakenOver { epoch }), Some(server))
+            }
+            served = &mut server => (Err(Error::served(served)), None),
         };
         working.cancel();
         core.live.end_all(&Goodbye {
@@ -167,26 +169,37 @@ impl Coordinator {
 
 type Server = JoinHandle<Result<(), tonic::transport::Error>>;
 
-/// Waits a bounded time for what is under way.
-async fn end_calmly(mut server: Server, sessions: &TaskTracker, jobs: &TaskTracker) {
+/// Waits a bounded time for what is under way; `server` unless it has ended by itself.
+async fn end_calmly(server: Option<Server>, sessions: &TaskTracker, jobs: &TaskTracker) {
     sessions.close();
     jobs.close();
+    let cut = server.as_ref().map(JoinHandle::abort_handle);
     let calm = async {
         sessions.wait().await;
         jobs.wait().await;
-        if server.is_finished() {
-            return;
-        }
-        if let Ok(Err(error)) = (&mut server).await {
-            tracing::warn!(%error, "serving ended with an error");
+        match server {
+            Some(server) => server.await,
+            None => Ok(Ok(())),
         }
     };
-    if timeout(GRACE, calm).await.is_err() {
-        tracing::warn!(
-            "calls were under way after {} s and were cut off",
-            GRACE.as_secs()
-        );
-        server.abort();
+    match timeout(GRACE, calm).await {
+        Ok(Ok(Ok(()))) => {}
+        Ok(served) => {
+            let error = Error::served(served);
+            tracing::warn!(
+                error = dr_terminal::in_one_line(&error),
+                "serving ended with an error"
+            );
+        }
+        Err(_) => {
+            tracing::warn!(
+                "calls were under way after {} s and were cut off",
+                GRACE.as_secs()
+            );
+            if let Some(cut) = cut {
+                cut.abort();
+            }
+        }
     }
 }
 
