@@ -86,12 +86,15 @@ impl Store {
             path: path.clone(),
             source,
         };
+        create_private(&path)
+            .await
+            .map_err(|error| failed(sqlx::Error::Io(error)))?;
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(ACQUIRE)
             .idle_timeout(None)
             .max_lifetime(None)
-            .connect_with(options(&path).create_if_missing(true))
+            .connect_with(options(&path))
             .await
             .map_err(failed)?;
         migrator().run(&writer).await.map_err(|source| Error::Migrate {
@@ -253,6 +256,13 @@ impl Store {
         let listeners = self.inner.changes.send(change).unwrap_or(0);
         tracing::trace!(?change, listeners, "committed");
     }
+}
+
+/// Makes the file, if it is not there, so that nobody else can read it; SQLite's journals take its mode over.
+async fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut options = tokio::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options.open(path).await.map(|_| ())
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {

@@ -68,3 +68,23 @@ async fn a_url_that_names_no_store_is_said_to_name_none() {
         );
     }
 }
+
+#[tokio::test]
+async fn nobody_else_can_read_the_store() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bench = Bench::new().await;
+    bench.run(&["db-1"], 0).await;
+    for entry in std::fs::read_dir(bench.folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{:?}", entry.file_name());
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_named() {
+    let error = Store::open("sqlite:///nowhere/at/all/state.db", super::HandClock::new())
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("/nowhere/at/all/state.db"), "{error}");
+}

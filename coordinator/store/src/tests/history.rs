@@ -35,3 +35,16 @@ async fn old_runs_go_with_everything_of_theirs_and_young_and_open_ones_stay() {
     let again = bench.store.prune(before, before).await.unwrap();
     assert_eq!((again.runs, again.audit), (0, 0));
 }
+
+#[tokio::test]
+async fn a_run_that_took_long_is_as_old_as_its_end() {
+    let bench = Bench::new().await;
+    let run = bench.run(&["db-1"], 0).await;
+    bench.clock.pass(401 * 86_400);
+    let task = bench.offered(run.id, 1).await;
+    let answer = result(task.key(), TaskState::Passed, bench.now());
+    bench.store.results().file(&host("db-1"), &answer).await.unwrap();
+    bench.store.runs().settle(run.id).await.unwrap();
+    let before = bench.now() - SignedDuration::from_hours(400 * 24);
+    assert_eq!(bench.store.prune(before, before).await.unwrap().runs, 0);
+}
