@@ -1,10 +1,13 @@
 //! Starting, listing and finding runs.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use dr_proto::model::{DrillKind, DrillWork, Work};
 use dr_proto::v1;
 use tonic::Code;
 
-use crate::world::{World, ask, host, refusal, snapshot};
+use crate::world::{World, ask, host, passed, refusal, snapshot};
 
 fn select(id: &str, selector: &str) -> v1::StartRunRequest {
     let mut request = ask(id, "", snapshot());
@@ -204,4 +207,43 @@ async fn a_suspended_host_is_not_asked_until_it_resumes() {
             .await,
     );
     assert_eq!(nothing, (Code::NotFound, "not_found".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_hosts_work_through_one_request_a_few_at_a_time() {
+    const HOSTS: usize = 40;
+    const AT_A_TIME: usize = 8;
+    let world = World::start_with(|config| config.limits.tasks = AT_A_TIME).await;
+    let at_work = Arc::new(AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(0));
+    let mut agents = tokio::task::JoinSet::new();
+    for number in 0..HOSTS {
+        let mut agent = world.agent(&format!("db-{number}")).await;
+        let (at_work, most) = (at_work.clone(), most.clone());
+        agents.spawn(async move {
+            let start = agent.start().await;
+            most.fetch_max(at_work.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            // Others get their chance to be handed out too early.
+            tokio::task::yield_now().await;
+            at_work.fetch_sub(1, Ordering::SeqCst);
+            agent.answer(&passed(&start)).await;
+            agent
+        });
+    }
+    let mut runs = world.operator().await.runs();
+    let run = runs.start_run(select("all", "*")).await.unwrap().into_inner();
+    let answered = tokio::time::timeout(crate::world::PATIENCE, agents.join_all()).await;
+    assert_eq!(
+        answered.expect("every host was asked and acknowledged").len(),
+        HOSTS
+    );
+    assert!(most.load(Ordering::SeqCst) <= AT_A_TIME);
+    let ended = crate::world::until("the run has passed", || async {
+        let mut runs = world.operator().await.runs();
+        let request = v1::GetRunRequest { id: run.id.clone() };
+        let run = runs.get_run(request).await.unwrap().into_inner().run.unwrap();
+        (run.state() == v1::RunState::Passed).then_some(run)
+    })
+    .await;
+    assert_eq!(ended.tasks.get("passed").copied(), u32::try_from(HOSTS).ok());
 }
