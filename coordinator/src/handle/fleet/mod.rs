@@ -284,8 +284,8 @@ impl Fleet {
                 .as_ref()
                 .map(|authority| authority.agent_certificates.0),
         };
-        let problems = problems::of(&record, state, skew, inventory, bounds, around.now);
         let sources = around.sources.get(&record.host).cloned().unwrap_or_default();
+        let problems = problems::of(&record, state, skew, inventory, &sources, bounds, around.now);
         AgentView {
             record,
             state,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dr_proto::model::PROTOCOL;
+use dr_proto::model::{PROTOCOL, SourceInfo};
 use dr_store::hosts::HostRecord;
 use dr_store::inventory::InventoryRecord;
 use jiff::{SignedDuration, Timestamp};
@@ -33,6 +33,7 @@ pub(super) fn of(
     state: AgentState,
     skew: Option<SignedDuration>,
     inventory: Option<&InventoryRecord>,
+    sources: &[SourceInfo],
     bounds: Bounds,
     now: Timestamp,
 ) -> Vec<String> {
@@ -53,7 +54,7 @@ pub(super) fn of(
                 format!("its snapshots can not be listed: {problem}; run `dr-agent doctor` there")
             }),
         no_repository(state, record),
-        no_probe(state, record),
+        no_probe(state, record, sources),
     ];
     found.into_iter().flatten().collect()
 }
@@ -108,7 +109,10 @@ fn no_repository(state: AgentState, record: &HostRecord) -> Option<String> {
     })
 }
 
-fn no_probe(state: AgentState, record: &HostRecord) -> Option<String> {
-    (state == AgentState::Connected && record.probes.is_empty())
-        .then(|| "no probe is installed: drills there prove bytes at the most".to_owned())
+fn no_probe(state: AgentState, record: &HostRecord, sources: &[SourceInfo]) -> Option<String> {
+    let has_database = sources
+        .iter()
+        .any(|source| source.configured && source.kind == "lancedb");
+    (state == AgentState::Connected && record.probes.is_empty() && has_database)
+        .then(|| "no probe is installed: drills of its databases prove bytes at the most".to_owned())
 }
