@@ -14,8 +14,10 @@ use crate::session::Session;
 
 /// Arguments of `login`. Endpoint and files are the global options.
 #[derive(Debug, Args)]
-#[command(after_help = "Give --endpoint, --certificate, --private-key and --trust-bundle. Nothing is saved unless the \
-                        coordinator answers, or --offline is given.")]
+#[command(
+    after_help = "Give --endpoint, --certificate, --private-key and --trust-bundle. Nothing is saved unless the \
+                        coordinator answers, or --offline is given."
+)]
 pub(crate) struct Arguments {
     /// The context's name; one of that name is replaced
     #[arg(default_value = "default")]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use dr_proto::tls::{self, Files, Limits, Refusal, Refusals, Reloading, Role};
 use dr_proto::v1;
@@ -31,55 +31,49 @@ struct State {
 }
 
 impl Script {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no test panics with the lock")
+    }
+
     pub(crate) fn refuse(&self, method: &'static str, status: Status) {
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.state();
         state.refusals.entry(method).or_default().push(status);
     }
 
     pub(crate) fn watch(&self, events: Vec<Result<v1::RunEvent, Status>>) {
-        self.0.lock().unwrap().watches.push(events);
+        self.state().watches.push(events);
     }
 
     pub(crate) fn run_is(&self, detail: v1::RunDetail) {
-        self.0.lock().unwrap().run = Some(detail);
+        self.state().run = Some(detail);
     }
 
     pub(crate) fn report(&self, document: v1::ReportDocument) {
-        self.0
-            .lock()
-            .unwrap()
-            .reports
-            .insert(document.task.clone(), document);
+        self.state().reports.insert(document.task.clone(), document);
     }
 
     /// The methods that were called.
     pub(crate) fn called(&self) -> Vec<&'static str> {
-        self.0.lock().unwrap().calls.iter().map(|call| call.0).collect()
+        self.state().calls.iter().map(|call| call.0).collect()
     }
 
     /// The requests to a method, as text.
     pub(crate) fn asked(&self, method: &str) -> Vec<String> {
-        let state = self.0.lock().unwrap();
+        let state = self.state();
         let calls = state.calls.iter().filter(|call| call.0 == method);
         calls.map(|call| call.1.clone()).collect()
     }
 
     /// The `traceparent` of each call.
     pub(crate) fn traces(&self) -> Vec<Option<String>> {
-        self.0
-            .lock()
-            .unwrap()
-            .calls
-            .iter()
-            .map(|call| call.2.clone())
-            .collect()
+        self.state().calls.iter().map(|call| call.2.clone()).collect()
     }
 
     /// Notes a call; answers with the refusal that the test has in store, if there is one.
     fn note<T: std::fmt::Debug>(&self, method: &'static str, request: &Request<T>) -> Result<(), Status> {
         let trace = request.metadata().get("traceparent");
         let trace = trace.and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.state();
         state
             .calls
             .push((method, format!("{:?}", request.get_ref()), trace));
@@ -94,19 +88,17 @@ impl Script {
     }
 
     fn run(&self) -> v1::RunDetail {
-        self.0
-            .lock()
-            .unwrap()
-            .run
-            .clone()
-            .unwrap_or_else(samples::ended_run)
+        self.state().run.clone().unwrap_or_else(samples::ended_run)
     }
 
     /// The endpoint's URL; the server ends with the runtime.
     pub(crate) async fn serve(&self, files: &Files) -> String {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let tls = Reloading::open(files.clone(), &[Role::Coordinator], Arc::new(tls::SystemTime)).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a free port");
+        let address = listener.local_addr().expect("its address");
+        let tls = Reloading::open(files.clone(), &[Role::Coordinator], Arc::new(tls::SystemTime))
+            .expect("the certificates are good");
         let incoming = tls::accept(listener, tls, Limits::default(), Arc::new(Silent));
         let server = tonic::transport::Server::builder()
             .add_service(v1::fleet_server::FleetServer::new(self.clone()))
@@ -270,7 +262,7 @@ impl v1::runs_server::Runs for Script {
 
     async fn list_runs(&self, request: Request<v1::ListRunsRequest>) -> Answer<v1::ListRunsResponse> {
         self.note("list_runs", &request)?;
-        let runs = vec![self.run().run.unwrap()];
+        let runs = vec![self.run().run.expect("a sample has one")];
         Ok(Response::new(v1::ListRunsResponse {
             runs,
             next_page: String::new(),
@@ -284,7 +276,7 @@ impl v1::runs_server::Runs for Script {
 
     async fn watch_run(&self, request: Request<v1::WatchRunRequest>) -> Answer<Self::WatchRunStream> {
         self.note("watch_run", &request)?;
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.state();
         if state.watches.is_empty() {
             // Nothing more to tell, and no end: a run that goes on.
             return Ok(Response::new(Box::pin(tokio_stream::pending())));
@@ -308,7 +300,7 @@ impl v1::runs_server::Runs for Script {
 
     async fn get_report(&self, request: Request<v1::GetReportRequest>) -> Answer<v1::ReportDocument> {
         self.note("get_report", &request)?;
-        let report = self.0.lock().unwrap().reports.get(&request.get_ref().id).cloned();
+        let report = self.state().reports.get(&request.get_ref().id).cloned();
         report
             .map(Response::new)
             .ok_or_else(|| Status::not_found("no report"))

@@ -7,8 +7,12 @@ use crate::machine::{Machine, finish};
 
 fn answer(code: Code, word: &str, hint: &str) -> Status {
     let mut status = Status::new(code, "because");
-    status.metadata_mut().insert("drctl-code", word.parse().unwrap());
-    status.metadata_mut().insert("drctl-hint", hint.parse().unwrap());
+    status
+        .metadata_mut()
+        .insert("drctl-code", word.parse().expect("ASCII"));
+    status
+        .metadata_mut()
+        .insert("drctl-hint", hint.parse().expect("ASCII"));
     status
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct Ran {
 
 impl Machine {
     pub(crate) async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().expect("a temporary folder");
         let authority = Authority::new();
         let server = authority.issue(dir.path(), "coordinator", "coordinator/one");
         let files = authority.issue(dir.path(), "ana", "operator/ana");
@@ -52,7 +52,7 @@ impl Machine {
 
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
-        std::fs::write(&path, text).unwrap();
+        std::fs::write(&path, text).expect("write");
         path
     }
 
