@@ -22,6 +22,7 @@ pub mod network;
 pub mod oracle;
 pub mod otlp;
 pub mod process;
+pub mod prometheus;
 pub mod s3_server;
 pub mod volume;
 

@@ -1,0 +1,458 @@
+//! What a fleet tells of itself: one trace from the operator's command to the store, and metrics that a strict reader
+//! takes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use dr_tests::fixtures::{self, Unpacked};
+use dr_tests::fleet::{Agent, Fleet};
+use dr_tests::host::Host;
+use dr_tests::otlp::{Collector, Span};
+use dr_tests::process::{Finished, run};
+use dr_tests::prometheus::{Page, Programs, get};
+use dr_tests::{binaries, files};
+use tokio::time::Instant;
+
+const NOT_BUILT: &str = "dr-coordinator, drctl or dr-agent is not built";
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A fleet whose daemons send these shares of their traces to the collector.
+fn fleet(collector: &Collector, shares: &str) -> Option<Fleet> {
+    Fleet::start_with(&format!(
+        "agents = {{ heartbeat = \"1s\", lost_after = \"5s\" }}\ntelemetry = {{ otlp = {:?}, {shares} }}\n",
+        collector.endpoint()
+    ))
+}
+
+/// A host with an audit log, and a database as well where a probe can ask it.
+fn host(fleet: &Fleet, name: &str, lines: &str) -> Option<(Host, Unpacked)> {
+    let unpacked = fixtures::small().last()?.unpack();
+    let host = Host::new()?
+        .with_name(name)
+        .with_log("audit", &unpacked.log())
+        .with_lines(
+            "\n[allow]\ndrills = [\"verify\", \"restore\"]\n\n[agent.metrics]\nlisten = \"127.0.0.1:0\"\n",
+        )
+        .with_lines(lines);
+    let host = match binaries::probe() {
+        Some(_) => host.with_database("memory", &unpacked.database()),
+        None => host,
+    };
+    Some((fleet.enrol(host, &["env=test"]), unpacked))
+}
+
+fn telemetry(collector: &Collector, shares: &str) -> String {
+    format!(
+        "\n[telemetry]\notlp = {:?}\n{}\n",
+        collector.endpoint(),
+        shares.replace(", ", "\n")
+    )
+}
+
+/// The command line with its own spans sent to the collector.
+#[track_caller]
+fn traced(fleet: &Fleet, collector: &Collector, arguments: &[&str]) -> Finished {
+    let mut command = fleet.drctl_command(arguments);
+    run(
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()),
+        Duration::from_secs(240),
+    )
+}
+
+/// The spans of one trace.
+struct Trace(BTreeMap<String, Span>);
+
+impl Trace {
+    fn of(spans: &[Span], trace: &str) -> Self {
+        let of_it = spans.iter().filter(|span| span.trace == trace);
+        Self(of_it.map(|span| (span.id.clone(), span.clone())).collect())
+    }
+
+    fn named<'a, 'n>(
+        &'a self,
+        service: &'n str,
+        name: &'n str,
+    ) -> impl Iterator<Item = &'a Span> + use<'a, 'n> {
+        self.0
+            .values()
+            .filter(move |span| span.service == service && span.name == name)
+    }
+
+    #[track_caller]
+    fn only(&self, service: &str, name: &str) -> &Span {
+        let found: Vec<&Span> = self.named(service, name).collect();
+        match found.as_slice() {
+            [only] => only,
+            _ => panic!("one {name} of {service} expected, there are {found:#?}"),
+        }
+    }
+
+    fn parent(&self, span: &Span) -> Option<&Span> {
+        self.0.get(&span.parent)
+    }
+
+    /// The names on the way from a span to the root.
+    fn way_up<'a>(&'a self, span: &'a Span) -> Vec<&'a str> {
+        std::iter::successors(Some(span), |span| self.parent(span))
+            .map(|span| span.name.as_str())
+            .collect()
+    }
+}
+
+fn trace_of(finished: &Finished) -> String {
+    let answer = finished.json();
+    let trace = answer["trace_id"].as_str().expect("the answer names its trace");
+    trace.to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_trace_leads_from_the_command_down_to_probes_and_the_store() {
+    let case = "one_trace_leads_from_the_command_down_to_probes_and_the_store";
+    let collector = Collector::start().await;
+    let all = "sample = 1.0, sample_failed = 1.0";
+    let Some(fleet) = fleet(&collector, all) else {
+        return dr_tests::skip(case, NOT_BUILT);
+    };
+    let Some((host, _unpacked)) = host(&fleet, "db-1", &telemetry(&collector, all)) else {
+        return dr_tests::skip(case, "no agent or no fixture");
+    };
+    if binaries::probe().is_none() {
+        return dr_tests::skip(case, "dr-probe is not built");
+    }
+    let agent = Agent::start(&host);
+    let snapshot = [
+        "snapshot", "create", "--host", "db-1", "--wait", "--output", "json",
+    ];
+    let snapshot = trace_of(&traced(&fleet, &collector, &snapshot).expect_code(0));
+    let drill = [
+        "drill", "start", "--host", "db-1", "--kind", "restore", "--wait", "--output", "json",
+    ];
+    let drilled = traced(&fleet, &collector, &drill).expect_code(0);
+    let trace = trace_of(&drilled);
+    assert_eq!(
+        drilled.json()["run"]["trace_id"],
+        *trace,
+        "the run remembers the trace that it belongs to"
+    );
+    let done = |spans: &[Span], trace: &str, work: &str| {
+        let named = |name: &str| spans.iter().any(|span| span.trace == trace && span.name == name);
+        named("drctl") && named(work)
+    };
+    let spans = collector
+        .wait_for(DEADLINE, |spans| {
+            done(spans, &snapshot, "snapshot") && done(spans, &trace, "drill restore")
+        })
+        .await;
+
+    let taken = Trace::of(&spans, &snapshot);
+    let task = taken.only("dr-agent", "snapshot");
+    for (name, parent) in [("cut", task), ("store", task), ("facts", task)] {
+        assert_eq!(taken.only("dr-agent", name).parent, parent.id, "{name}");
+    }
+    assert!(
+        taken
+            .named("dr-agent", "storage put")
+            .any(|put| taken.way_up(put).contains(&"store")),
+        "packs are uploaded by the step that writes them: {:#?}",
+        taken.0
+    );
+
+    let trace = Trace::of(&spans, &trace);
+    let root = trace.only("drctl", "drctl");
+    assert_eq!(root.parent, "", "the operator's command is where it begins");
+    let task = trace.only("dr-agent", "drill restore");
+    let call = trace.parent(task).expect("the task has a parent");
+    assert_eq!(
+        (call.service.as_str(), call.parent.as_str()),
+        ("dr-coordinator", root.id.as_str())
+    );
+    assert!(call.attributes["method"].ends_with("Runs/StartRun"), "{call:?}");
+    for name in ["objects", "restore", "audit", "tables"] {
+        let steps: Vec<&Span> = trace.named("dr-agent", name).collect();
+        assert!(!steps.is_empty(), "no span of the step {name}");
+        for step in steps {
+            assert_eq!(step.parent, task.id, "{name} is a step of the task");
+        }
+    }
+    let probes: Vec<&Span> = trace.named("dr-agent", "probe").collect();
+    assert!(probes.len() >= 2, "in place, and on the restored copy");
+    for probe in probes {
+        assert_eq!(trace.parent(probe).map(|step| step.name.as_str()), Some("tables"));
+        assert_eq!(probe.attributes["ended"], "done");
+    }
+    for (request, steps) in [
+        ("storage list", &["objects"][..]),
+        ("storage get", &["restore", "audit", "probe"][..]),
+    ] {
+        let below: BTreeSet<&str> = trace
+            .named("dr-agent", request)
+            .flat_map(|request| trace.way_up(request))
+            .collect();
+        assert!(
+            steps.iter().any(|step| below.contains(step)),
+            "{request} below one of {steps:?}: {below:?}"
+        );
+    }
+    for span in trace.0.values() {
+        assert!(
+            span.id == root.id || trace.parent(span).is_some(),
+            "{span:?} hangs in the air"
+        );
+        assert!(!span.failed, "{span:?}");
+    }
+    let _ended = agent.stop().expect_code(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_drills_that_fail_every_trace_is_sent_and_shows_where() {
+    let case = "of_drills_that_fail_every_trace_is_sent_and_shows_where";
+    let collector = Collector::start().await;
+    let failed_only = "sample = 0.0, sample_failed = 1.0";
+    let Some(fleet) = fleet(&collector, failed_only) else {
+        return dr_tests::skip(case, NOT_BUILT);
+    };
+    let Some((host, _unpacked)) = host(&fleet, "db-1", &telemetry(&collector, failed_only)) else {
+        return dr_tests::skip(case, "no agent or no fixture");
+    };
+    let agent = Agent::start(&host);
+    let _taken = fleet
+        .drctl(&["snapshot", "create", "--host", "db-1", "--wait"])
+        .expect_code(0);
+    let drill = [
+        "drill",
+        "start",
+        "--host",
+        "db-1",
+        "--kind",
+        "verify",
+        "--only",
+        "audit-log",
+        "--wait",
+        "--output",
+        "json",
+    ];
+    let good = trace_of(&fleet.drctl(&drill).expect_code(0));
+    damage_packs(&host);
+    let bad = trace_of(&fleet.drctl(&drill).expect_code(1));
+    let spans = collector
+        .wait_for(DEADLINE, |spans| {
+            spans
+                .iter()
+                .any(|span| span.trace == bad && span.name == "drill verify")
+        })
+        .await;
+    let bad = Trace::of(&spans, &bad);
+    assert!(bad.only("dr-agent", "drill verify").failed);
+    let failed: BTreeSet<&str> = bad
+        .0
+        .values()
+        .filter(|span| span.failed)
+        .map(|span| span.name.as_str())
+        .collect();
+    assert!(
+        failed.contains("bytes") || failed.contains("audit"),
+        "the step that found it is marked: {failed:?}"
+    );
+    assert!(!bad.only("dr-agent", "objects").failed, "nothing is missing");
+    assert!(
+        spans
+            .iter()
+            .all(|span| span.trace != good || span.service != "dr-agent"),
+        "of drills that pass none is sent with a share of 0"
+    );
+    let _ended = agent.stop().expect_code(0);
+}
+
+/// One bit in the middle of every pack.
+fn damage_packs(host: &Host) {
+    let root = host.repository_dir().join("packs");
+    for pack in files::files(&root) {
+        let path = root.join(pack);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    }
+}
+
+/// Names that a coordinator always tells, whatever has happened so far.
+const COORDINATOR: &[&str] = &[
+    "dr_build_info",
+    "dr_agents",
+    "dr_agent_last_seen_timestamp_seconds",
+    "dr_sources",
+    "dr_snapshots_total",
+    "dr_snapshot_last_success_timestamp_seconds",
+    "dr_drill_last_success_timestamp_seconds",
+    "dr_drills_total",
+    "dr_checks_total",
+    "dr_drill_phase_duration_seconds",
+    "dr_rto_seconds",
+    "dr_rpo_worst_seconds",
+    "dr_objective_seconds",
+    "dr_plan_next_slot_timestamp_seconds",
+    "dr_plan_coverage_ratio",
+    "dr_task_oldest_overdue_seconds",
+    "dr_reconciler_last_success_timestamp_seconds",
+    "dr_suspended",
+    "dr_repository_stored_bytes",
+    "dr_certificate_expiry_timestamp_seconds",
+    "dr_coordinator_backup_last_success_timestamp_seconds",
+];
+
+/// Names that an agent always tells.
+const AGENT: &[&str] = &[
+    "dr_build_info",
+    "dr_agent_last_success_timestamp_seconds",
+    "dr_agent_store_requests_total",
+    "dr_agent_transferred_bytes_total",
+    "dr_agent_pin_oldest_age_seconds",
+    "dr_agent_scratch_bytes",
+    "dr_agent_source_damaged",
+    "process_cpu_seconds_total",
+    "process_resident_memory_bytes",
+];
+
+#[track_caller]
+fn must_tell(page: &Page, names: &[&str]) {
+    let missing: Vec<&&str> = names
+        .iter()
+        .filter(|name| page.samples(name).is_empty())
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "no series of {missing:?}: {:#?}",
+        page.families.keys()
+    );
+}
+
+/// Ids make a series for each run: no label's value may look like one.
+#[track_caller]
+fn must_have_no_ids(page: &Page) {
+    for sample in page.families.values().flat_map(|family| &family.samples) {
+        for (label, value) in &sample.labels {
+            let longest = value
+                .split(|c: char| !c.is_ascii_hexdigit())
+                .map(str::len)
+                .max()
+                .unwrap_or(0);
+            assert!(
+                longest < 12,
+                "{label}={value} of {} looks like an id",
+                sample.name
+            );
+        }
+    }
+}
+
+#[test]
+fn metrics_pass_a_strict_reader_and_a_real_prometheus() {
+    let case = "metrics_pass_a_strict_reader_and_a_real_prometheus";
+    let lines = "agents = { heartbeat = \"1s\", lost_after = \"5s\" }\n\
+                 objectives = [ { select = \"*\", rpo = \"24h\", rto = \"4h\", proof = \"restored\", proof_age = \"35d\" } ]\n";
+    let Some(fleet) = Fleet::start_with(lines) else {
+        return dr_tests::skip(case, NOT_BUILT);
+    };
+    let Some((host, _unpacked)) = host(&fleet, "db-1", "") else {
+        return dr_tests::skip(case, "no agent or no fixture");
+    };
+    let plan = fleet.path().join("nightly.toml");
+    std::fs::write(
+        &plan,
+        "schema = 1\nname = \"nightly\"\n[schedule]\ncron = \"0 3 1 1 *\"\n[drill]\nkind = \"snapshot\"\n",
+    )
+    .unwrap();
+    let _applied = fleet
+        .drctl(&["plan", "apply", plan.to_str().unwrap()])
+        .expect_code(0);
+    let agent = Agent::start(&host);
+    let before = page_that_shows(&fleet, |page| {
+        !page
+            .samples("dr_snapshot_last_success_timestamp_seconds")
+            .is_empty()
+    });
+    let success = "dr_snapshot_last_success_timestamp_seconds";
+    let labels = [("host", "db-1"), ("source", "audit")];
+    assert!(
+        before.value(success, &labels).abs() < f64::EPSILON,
+        "never is 0, not absent"
+    );
+    must_have_no_ids(&before);
+
+    let _taken = fleet
+        .drctl(&["snapshot", "create", "--host", "db-1", "--wait"])
+        .expect_code(0);
+    let drill = [
+        "drill",
+        "start",
+        "--host",
+        "db-1",
+        "--kind",
+        "verify",
+        "--only",
+        "audit-log",
+        "--wait",
+    ];
+    let _proved = fleet.drctl(&drill).expect_code(0);
+    let after = page_that_shows(&fleet, |page| {
+        let proved = page.samples("dr_drill_last_success_timestamp_seconds");
+        proved.iter().any(|sample| sample.value > 0.0)
+            && page
+                .samples(success)
+                .iter()
+                .any(|sample| sample.labels["source"] == "audit" && sample.value > 0.0)
+    });
+    must_tell(&after, COORDINATOR);
+    must_have_no_ids(&after);
+    assert!((after.value("dr_snapshots_total", &[("outcome", "committed")]) - 1.0).abs() < f64::EPSILON);
+    assert!((after.value("dr_agents", &[("state", "connected")]) - 1.0).abs() < f64::EPSILON);
+
+    let of_agent = Page::scrape(agent.metrics());
+    must_tell(&of_agent, AGENT);
+    must_have_no_ids(&of_agent);
+    let requests = of_agent.samples("dr_agent_store_requests_total");
+    assert!(requests.iter().map(|sample| sample.value).sum::<f64>() > 0.0);
+    assert!(
+        of_agent.value(
+            "dr_agent_last_success_timestamp_seconds",
+            &[("source", "audit"), ("task", "snapshot")]
+        ) > 0.0
+    );
+    for address in [fleet.metrics(), agent.metrics()] {
+        assert_eq!(get(address, "/healthz").0, 200);
+        assert_eq!(get(address, "/readyz").0, 200);
+        assert_eq!(get(address, "/nothing").0, 404);
+    }
+
+    let Some(programs) = Programs::find() else {
+        return dr_tests::skip(case, "DR_PROMETHEUS names no folder with prometheus and promtool");
+    };
+    for address in [fleet.metrics(), agent.metrics()] {
+        let judged = programs.check(address).expect_code(0);
+        assert_eq!(judged.said().trim(), "", "promtool has nothing to complain of");
+    }
+    let targets = [("coordinator", fleet.metrics()), ("agent", agent.metrics())];
+    let server = programs.scraping(fleet.path(), &targets);
+    let up = server.until("up", "job", |up| up.values().filter(|up| **up > 0.0).count() == 2);
+    assert_eq!(up.keys().collect::<Vec<_>>(), ["agent", "coordinator"]);
+    let age = server.until(
+        "time() - dr_snapshot_last_success_timestamp_seconds{source=\"audit\"}",
+        "host",
+        |ages| !ages.is_empty(),
+    );
+    assert!(age["db-1"] < 3_600.0, "alerts are made of this: {age:?}");
+}
+
+/// Scrapes the coordinator until its page shows something.
+#[track_caller]
+fn page_that_shows(fleet: &Fleet, shows: impl Fn(&Page) -> bool) -> Page {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let page = Page::scrape(fleet.metrics());
+        if shows(&page) {
+            return page;
+        }
+        assert!(Instant::now() < deadline, "{page:#?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
