@@ -1,8 +1,8 @@
 //! The agents' side of the coordinator: one stream an agent, dialled by the agent.
 //!
 //! # Overview
-//! [`Live`] knows the streams that are open. A [`session`] is the life of one of them: hello, welcome, then messages in
-//! both directions until it ends. The [`announcer`](announce) tells agents of plans and suspensions when these change.
+//! [`Live`] knows the streams that are open. A session is the life of one of them: hello, welcome, then messages in
+//! both directions until it ends. The [`Announcer`] tells agents of plans and suspensions when these change.
 //! Reconcilers reach agents through [`Reach`].
 //!
 //! # Consistency
