@@ -199,7 +199,7 @@ fn a_user_who_may_only_read_takes_snapshots() {
         .find(|path| path.extension().is_some_and(|extension| extension == "lance"))
         .unwrap();
     let path = unpacked.database().join(&hidden);
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
     let refused = host
         .finish(&mut host.command_under(AS_NOBODY, &["snapshot", "--no-facts"]))
         .expect_code(77);

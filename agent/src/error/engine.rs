@@ -16,6 +16,11 @@ pub(super) fn known(error: &(dyn StdError + 'static)) -> Option<Class> {
         .or_else(|| error.downcast_ref::<selection::Error>().and_then(choosing))
         .or_else(|| error.downcast_ref::<backup::Error>().and_then(backing_up))
         .or_else(|| error.downcast_ref::<read::Error>().and_then(reading))
+        .or_else(|| {
+            error
+                .downcast_ref::<Box<read::Error>>()
+                .and_then(|error| reading(error))
+        })
         .or_else(|| error.downcast_ref::<tree::StreamError>().and_then(listing))
         .or_else(|| {
             error
