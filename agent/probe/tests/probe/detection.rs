@@ -119,9 +119,8 @@ impl Figures {
 impl Class {
     /// Its files among those that a snapshot would hold.
     fn files(&self) -> Vec<&'static String> {
-        let of_class = |path: &&String| {
-            path.starts_with(self.folder) && self.ends.iter().any(|end| path.ends_with(end))
-        };
+        let of_class =
+            |path: &&String| path.starts_with(self.folder) && self.ends.iter().any(|end| path.ends_with(end));
         sample_files().iter().filter(of_class).collect()
     }
 }
