@@ -71,10 +71,12 @@ impl Drill<'_> {
         let report =
             crate::restore::execute(repository, manifest, plan, spool, self.progress, self.cancel).await?;
         self.report.notes.extend(metadata_note(&report));
-        let placed = report.placed.into_iter().next();
-        let target = placed.map(|placed| placed.target).unwrap_or_default();
+        let Some(placed) = report.placed.into_iter().next() else {
+            let reason = "a restore that succeeded has placed nothing".to_owned();
+            return Err(restore::Error::Internal(reason).into());
+        };
         Ok(Copy {
-            target,
+            target: placed.target,
             files: report.files,
             bytes: report.bytes,
             seconds: since.elapsed().as_secs_f64(),
@@ -212,10 +214,16 @@ impl Copy {
 }
 
 fn failed(error: &Error) -> CheckResult {
-    let (outcome, subject) = match error {
-        Error::Vault(error) => (outcome_of(error), subject_of(error)),
-        Error::Patch { .. } => (Outcome::Failed, None),
-        Error::Stopped(_) | Error::NoTable { .. } => (Outcome::Inconclusive(Cause::Internal), None),
+    let (outcome, subject, what) = match error {
+        // Nobody goes on from what is in scratch.
+        Error::Vault(restore::Error::Interrupted { source, .. }) => {
+            (outcome_of(source), subject_of(source), in_one_line(&**source))
+        }
+        Error::Vault(error) => (outcome_of(error), subject_of(error), in_one_line(error)),
+        Error::Patch { .. } => (Outcome::Failed, None, in_one_line(error)),
+        Error::Stopped(_) | Error::NoTable { .. } => {
+            (Outcome::Inconclusive(Cause::Internal), None, in_one_line(error))
+        }
     };
     CheckResult {
         rung: Rung::Restore,
@@ -223,7 +231,7 @@ fn failed(error: &Error) -> CheckResult {
         figure: "not restored".to_owned(),
         findings: vec![Finding {
             subject: subject.unwrap_or_else(|| "restore".to_owned()),
-            what: in_one_line(error),
+            what,
         }],
         seconds: 0.0,
     }
@@ -249,7 +257,6 @@ fn subject_of(error: &restore::Error) -> Option<String> {
         restore::Error::Fetch { path, .. } | restore::Error::WrongContent { path, .. } => {
             Some(path.to_string())
         }
-        restore::Error::Interrupted { source, .. } => subject_of(source),
         _ => None,
     }
 }
