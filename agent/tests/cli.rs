@@ -253,6 +253,40 @@ fn init_wants_a_key_that_lives_elsewhere() {
         .ends(77);
 }
 
+/// A passphrase may be all the key there is, if somebody says that it is kept elsewhere, too.
+#[test]
+fn a_passphrase_alone_is_enough_where_it_outlives_the_host() {
+    let host = Host::new();
+    let passphrase = host.path("passphrase").display().to_string();
+    std::fs::write(&passphrase, "correct horse battery staple\n").expect("write");
+    let url = format!("file://{}", host.path("repository").display());
+    let state = host.path("elsewhere").display().to_string();
+    let run = |command: &[&str], file: &str| {
+        let all = [
+            "--repository",
+            &url,
+            "--state-dir",
+            &state,
+            "--passphrase-file",
+            file,
+        ];
+        host.run_bare(&[command, &all].concat())
+    };
+    run(&["init"], &passphrase)
+        .ends(78)
+        .says("no recovery recipient")
+        .says("--recovery-passphrase-file");
+    assert!(!host.path("repository").exists(), "nothing is half made");
+    let other = host.path("other").display().to_string();
+    std::fs::write(&other, "another\n").expect("write");
+    let init = ["init", "--recovery-passphrase-file", &passphrase];
+    run(&init, &other).ends(64).says("two passphrases");
+    run(&init, &passphrase).ends(0);
+    run(&["snapshots", "list"], &passphrase).ends(0);
+    run(&["snapshots", "list"], &other).ends(77);
+    run(&["doctor"], &passphrase).says("the passphrase alone opens the repository");
+}
+
 #[test]
 fn a_bare_host_opens_a_repository_with_a_url_and_a_key() {
     let host = Host::new();

@@ -129,12 +129,88 @@ fn a_drill_over_damage_fails() {
     for pack in packs.take(volume::of(3, 20)) {
         let path = repository.path(pack);
         let mut bytes = std::fs::read(&path).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
+        // All over it: single chunks may be of the table that the newest snapshot no longer has.
+        let len = bytes.len();
+        (1..32).for_each(|part| bytes[len * part / 32] ^= 1);
         files::overwrite(&path, &bytes);
         let drill = repository.host.run(&["drill", "--kind", "verify"]).expect_code(1);
         drill.expect_said(&["failed", &pack.file_name().unwrap().to_string_lossy()[..8]]);
         files::put_back(&repository.pristine, &repository.host.repository_dir());
+    }
+}
+
+/// The database is damaged: it fails, by file and chunk. The log beside it is proved all the same.
+#[test]
+fn damage_to_a_database_leaves_the_log_proved() {
+    let case = "damage_to_a_database_leaves_the_log_proved";
+    if binaries::probe().is_none() {
+        return dr_tests::skip(case, "dr-probe is not built; `cargo xtask test` builds it");
+    }
+    let (Some(host), Some(fixture)) = (Host::new(), fixtures::small().pop()) else {
+        return dr_tests::skip(case, "dr-agent is not built");
+    };
+    let unpacked = fixture.unpack();
+    // Packs of the first snapshot hold the database and nothing else.
+    let host = host.with_database("memory", &unpacked.database());
+    host.set_up();
+    let _first = host.snapshot();
+    let packs: Vec<PathBuf> = files::files(&host.repository_dir())
+        .into_iter()
+        .filter(|object| kind(object) == "packs")
+        .collect();
+    let host = host.with_log("audit", &unpacked.log());
+    host.configure();
+    let _second = host.snapshot();
+    let path = host.repository_dir().join(&packs[0]);
+    let mut bytes = std::fs::read(&path).unwrap();
+    // Chunks come first in a pack, those of files before that of their list.
+    let position = bytes.len() / 3;
+    bytes[position] ^= 1;
+    files::overwrite(&path, &bytes);
+
+    for drill in ["restore", "verify"] {
+        let report = host
+            .run(&["drill", "--kind", drill, "--output", "json"])
+            .expect_code(1)
+            .json();
+        let source = |name: &str| {
+            let sources = report["sources"].as_array().unwrap();
+            sources.iter().find(|source| source["name"] == name).unwrap()
+        };
+        assert_eq!(source("audit")["verdict"], "passed", "{drill}: {report:#}");
+        let proof = if drill == "restore" { "restored" } else { "queries" };
+        assert_eq!(source("audit")["proof"], proof, "{drill}: {report:#}");
+        assert_eq!(source("memory")["verdict"], "failed", "{drill}: {report:#}");
+        assert_eq!(
+            report["time_to_usable"],
+            json!(null),
+            "{drill}: it is not all usable"
+        );
+        let check = |rung: &str| {
+            let checks = source("memory")["checks"].as_array().unwrap();
+            checks.iter().find(|check| check["rung"] == rung).unwrap()
+        };
+        let asked = if drill == "restore" {
+            vec!["bytes", "restore"]
+        } else {
+            vec!["bytes"]
+        };
+        for rung in asked {
+            let check = check(rung);
+            assert_eq!(check["outcome"], "failed", "{drill}: {check:#}");
+            let said = check["findings"].to_string();
+            assert!(
+                said.contains(".lance/") && said.contains("chunk "),
+                "{drill}: {check:#}"
+            );
+        }
+        // Files are no tables: a tally counts what the manifest names.
+        let tables = unpacked.facts.tables.len();
+        let figure = check("tables")["figure"].as_str().unwrap();
+        assert!(
+            figure.contains(&format!("of {tables} tables")),
+            "{drill}: {figure}"
+        );
     }
 }
 

@@ -83,11 +83,7 @@ fn a_busy_host_is_left_in_peace() {
         .run(&["snapshots", "list", "--output", "json"])
         .expect_code(0)
         .json();
-    assert_eq!(
-        listed.as_array().map(Vec::len),
-        Some(1),
-        "{listed:#}"
-    );
+    assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed:#}");
     // A restore is what a busy host may be waiting for.
     let _restored = host.restore(snapshot["id"].as_str().unwrap(), "memory");
     let doctor = host.run(&["doctor"]).expect_code(0);

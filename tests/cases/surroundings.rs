@@ -9,6 +9,7 @@ use dr_tests::files;
 use dr_tests::fixtures::{self, Unpacked};
 use dr_tests::host::Host;
 use dr_tests::mount::Mount;
+use dr_tests::s3_server::{Behaviour, S3Server};
 use serde_json::Value;
 
 const NOT_BUILT: &str = "dr-agent is not built";
@@ -95,11 +96,7 @@ fn too_few_descriptors_for_the_only_way_allowed_are_named() {
         .run(&["snapshots", "list", "--output", "json"])
         .expect_code(0)
         .json();
-    assert_eq!(
-        listed.as_array().map(Vec::len),
-        Some(0),
-        "{listed:#}"
-    );
+    assert_eq!(listed.as_array().map(Vec::len), Some(0), "{listed:#}");
 }
 
 #[test]
@@ -202,9 +199,37 @@ fn a_user_who_may_only_read_takes_snapshots() {
         .find(|path| path.extension().is_some_and(|extension| extension == "lance"))
         .unwrap();
     let path = unpacked.database().join(&hidden);
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
     let refused = host
         .finish(&mut host.command_under(AS_NOBODY, &["snapshot", "--no-facts"]))
         .expect_code(77);
     refused.expect_said(&["memory", &path.file_name().unwrap().to_string_lossy()]);
+}
+
+/// A store whose policy lets agents add and nothing else: everything works, and what `doctor` leaves is no riddle.
+#[test]
+fn a_store_that_only_takes_is_enough() {
+    let case = "a_store_that_only_takes_is_enough";
+    let server = S3Server::with_bucket("bucket").unwrap();
+    let Some(mut host) = Host::new() else {
+        return dr_tests::skip(case, NOT_BUILT);
+    };
+    let unpacked = fixture();
+    for (name, value) in server.environment() {
+        host = host.with_environment(name, &value);
+    }
+    let host = host
+        .with_repository("s3://bucket/host-1")
+        .with_database("memory", &unpacked.database());
+    server.behave(Behaviour::AppendOnly);
+    host.set_up();
+    let first = host.run(&["doctor"]).expect_code(0);
+    first.expect_said(&["refused, as it should be", "doctor/probe stays behind"]);
+    let again = host.run(&["doctor"]).expect_code(0);
+    again.expect_said(&["create-only", "doctor/probe stays from an earlier look"]);
+    for _ in 0..2 {
+        let _snapshot = host.run(&["snapshot", "--no-facts"]).expect_code(0);
+    }
+    let check = host.run(&["repository", "check", "--full"]).expect_code(0);
+    assert!(!check.said().contains("doctor"), "{check:?}");
 }

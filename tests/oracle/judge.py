@@ -96,13 +96,12 @@ def match_log(last_record, ends):
 
 
 def read_log(folder):
-    """Sequence numbers over all segments; the chain must hold over the whole."""
+    """Sequence numbers over all segments, carried ones too; the chain must hold over the whole."""
     records, problems = {}, []
-    for name in os.listdir(folder):
-        if not name.startswith("audit.log"):
-            continue
+    names = [os.path.join(base, name) for base, _, names in os.walk(folder) for name in names if "audit.log" in name]
+    for name in names:
         opened = gzip.open if name.endswith(".gz") else open
-        with opened(os.path.join(folder, name), "rb") as file:
+        with opened(name, "rb") as file:
             data = file.read()
         if data and not data.endswith(b"\n"):
             problems.append(f"{name} ends within a line")

@@ -12,12 +12,12 @@ impl Mount {
     /// A file system in memory at `path`; `None` where nothing can be mounted.
     pub fn memory(path: &Path, size: &str) -> Option<Self> {
         let options = format!("size={size}");
-        Self::mount(path, ["-t", "tmpfs", "-o", &options, "tmpfs"].map(OsStr::new))
+        Self::at(path, ["-t", "tmpfs", "-o", &options, "tmpfs"].map(OsStr::new))
     }
 
     /// What lies at `from` in a second place.
     pub fn bind(from: &Path, path: &Path) -> Option<Self> {
-        Self::mount(path, [OsStr::new("--bind"), from.as_os_str()])
+        Self::at(path, [OsStr::new("--bind"), from.as_os_str()])
     }
 
     /// Lets nobody write there any more.
@@ -37,7 +37,7 @@ impl Mount {
         &self.0
     }
 
-    fn mount<'a>(path: &Path, arguments: impl IntoIterator<Item = &'a OsStr>) -> Option<Self> {
+    fn at<'a>(path: &Path, arguments: impl IntoIterator<Item = &'a OsStr>) -> Option<Self> {
         std::fs::create_dir_all(path).ok()?;
         let mut mount = Command::new("mount");
         mount.args(arguments).arg(path);

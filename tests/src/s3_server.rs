@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use dr_vault::storage::s3::{S3Credentials, S3Options};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::{Service, service_fn};
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -41,6 +41,8 @@ pub enum Behaviour {
     Expired,
     /// 403 AccessDenied.
     Forbid,
+    /// 403 AccessDenied to whatever would remove or replace an object, as a policy for agents should.
+    AppendOnly,
     /// 507, the way MinIO names a full disk.
     Full,
     /// The connection closes without an answer, and nothing is done.
@@ -59,6 +61,7 @@ pub struct S3Server {
 
 #[derive(Default)]
 struct Shared {
+    root: PathBuf,
     mood: Mutex<Mood>,
     requests: AtomicU64,
     received: AtomicU64,
@@ -81,7 +84,10 @@ impl S3Server {
         let endpoint = format!("http://{}", listener.local_addr()?);
         let mut builder = S3ServiceBuilder::new(store::Store::new(root.path())?);
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared {
+            root: root.path().to_owned(),
+            ..Shared::default()
+        });
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -190,6 +196,20 @@ impl Shared {
         change(&mut self.mood.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether a request would remove or replace an object.
+    fn destroys(&self, request: &Request<Incoming>) -> bool {
+        let object = request.uri().path().trim_start_matches('/');
+        match *request.method() {
+            Method::DELETE => true,
+            Method::POST => request
+                .uri()
+                .query()
+                .is_some_and(|query| query.contains("delete")),
+            Method::PUT => self.root.join(object).is_file(),
+            _ => false,
+        }
+    }
+
     /// The delay and behaviour for one request.
     fn next(&self) -> (Duration, Behaviour) {
         self.change(|mood| {
@@ -237,7 +257,12 @@ async fn answer(
     let (delay, behaviour) = shared.next();
     tokio::time::sleep(delay).await;
     match behaviour {
-        Behaviour::Normal => Service::call(service, request).await.map_err(io::Error::other),
+        Behaviour::AppendOnly if shared.destroys(&request) => {
+            refuse(403, &S3ErrorCode::AccessDenied, "Access Denied")
+        }
+        Behaviour::Normal | Behaviour::AppendOnly => {
+            Service::call(service, request).await.map_err(io::Error::other)
+        }
         Behaviour::Drop => Err(io::ErrorKind::ConnectionAborted.into()),
         Behaviour::LoseAnswer => {
             Service::call(service, request).await.map_err(io::Error::other)?;

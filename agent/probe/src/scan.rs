@@ -23,6 +23,7 @@ use lance_core::datatypes::BlobHandling;
 use lance_table::format::Fragment;
 
 use crate::canonical::{self, Unsupported};
+use crate::conserved::{self, Sides, first_file};
 use crate::digest::{ByFragment, RowHasher};
 use crate::exact::{self, Nearest};
 use crate::report::Reporter;
@@ -54,6 +55,8 @@ pub struct Scanned {
     pub content: Content,
     /// Answers to the searches, in their order.
     pub nearest: Vec<Vec<Hit>>,
+    /// What the commit that made this version did to rows that it only should have moved.
+    pub broken: Vec<String>,
 }
 
 /// Why a scan ended early.
@@ -127,16 +130,34 @@ pub async fn scan(
         rows_read,
         ..Content::default()
     };
+    let mut by_file = HashMap::new();
     for (fragment, key) in keyed {
         let digest = match known.get(key.as_str()) {
             Some(digest) => (*digest).clone(),
             None => pass.digests.remove(&fragment.id).unwrap_or_default(),
         };
         content.digest.add(&digest);
+        by_file.extend(first_file(fragment).map(|file| (file.to_owned(), digest.clone())));
         content.fragments.push(FragmentDigest { key, digest });
     }
+    let before = |fragment: &Fragment| known.get(key(fragment, &columns).as_str()).map(|d| (*d).clone());
+    let sides = Sides {
+        before: &before,
+        now: by_file,
+    };
+    let mut broken = Vec::new();
+    if !known.is_empty() {
+        match conserved::broken(dataset, &sides).await {
+            Ok(found) => broken = found,
+            Err(error) => notes.push(format!("its transaction can not be read: {error}")),
+        }
+    }
     let nearest = pass.searches.into_iter().map(Nearest::into_hits).collect();
-    Ok(Scanned { content, nearest })
+    Ok(Scanned {
+        content,
+        nearest,
+        broken,
+    })
 }
 
 /// Names of the columns that are digested; the others are noted.

@@ -264,6 +264,13 @@ async fn content(
     let Some(scanned) = task.step(Step::Scan, None, faults, scanned).await else {
         return;
     };
+    faults.extend(scanned.broken.into_iter().map(|message| Fault {
+        kind: FaultKind::Contradiction,
+        step: Step::Scan,
+        subject: None,
+        file: None,
+        message,
+    }));
     let mut exact = scanned.nearest.into_iter();
     for golden in &mut table.golden {
         if let Answer::Nearest { exact: answer, .. } = &mut golden.answer {

@@ -151,9 +151,9 @@ impl Keys {
         }
         let passphrase = passphrase(session, arguments)?;
         let host = match (&config.key_file, &config.key_command, &session.passphrase) {
-            (Some(path), _, None) => HostKey::File(path),
-            (None, Some(command), None) => HostKey::Command(command),
-            (_, _, Some(passphrase)) => HostKey::Passphrase(passphrase),
+            (Some(path), _, _) => HostKey::File(path),
+            (None, Some(command), _) => HostKey::Command(command),
+            (None, None, Some(passphrase)) => HostKey::Passphrase(passphrase),
             (None, None, None) => return Err(no_host_key()),
         };
         // Everything that can be refused was; now files are written.

@@ -1,7 +1,9 @@
 //! Reads an audit log back, wherever it lies, and compares it with what was captured.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 
+use dr_auditlog::carry::Carried;
 use dr_auditlog::{LogFacts, VerifyOptions};
 use dr_proto::model::{Cause, CheckResult, Finding, Outcome, Rung};
 use tokio_util::sync::CancellationToken;
@@ -19,13 +21,14 @@ pub(super) fn ask(
     segments: Vec<Segment>,
     cancel: &CancellationToken,
 ) -> Result<CheckResult, dr_auditlog::Error> {
-    let options = VerifyOptions {
-        chain: log.chain.clone(),
-        ..VerifyOptions::default()
-    };
+    let options = log.verify_options();
+    let (carried, segments): (Vec<_>, Vec<_>) = segments
+        .into_iter()
+        .partition(|(name, _)| log.carried.iter().any(|carried| carried.name == *name));
     let captured = log.facts.state();
     let found = dr_auditlog::verify(segments, &options, Some(&captured), cancel)?;
     let mut findings = differences(&log.facts, &found);
+    findings.extend(carried_differences(&log.carried, carried, &options, cancel)?);
     findings.extend(found.findings.kept().iter().map(|finding| Finding {
         subject: format!("{} line {}", finding.segment, finding.line),
         what: finding.fault.to_string(),
@@ -49,6 +52,40 @@ pub(super) fn ask(
     })
 }
 
+/// Carried segments, each by itself: between them and the host's own may lie records that no snapshot ever saw.
+fn carried_differences(
+    captured: &[Carried],
+    segments: Vec<Segment>,
+    options: &VerifyOptions,
+    cancel: &CancellationToken,
+) -> Result<Vec<Finding>, dr_auditlog::Error> {
+    let mut findings = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (name, reader) in segments {
+        let Some(then) = captured.iter().find(|carried| carried.name == name) else {
+            continue;
+        };
+        let found = dr_auditlog::verify(vec![(name.clone(), reader)], options, None, cancel)?;
+        let same = found
+            .segments
+            .first()
+            .is_some_and(|now| now.state.hash == then.segment.hash && now.state.len == then.segment.len);
+        if !same {
+            findings.push(Finding {
+                subject: name.clone(),
+                what: "this carried segment is not what was captured of it".to_owned(),
+            });
+        }
+        seen.insert(name);
+    }
+    let missing = captured.iter().filter(|carried| !seen.contains(&carried.name));
+    findings.extend(missing.map(|carried| Finding {
+        subject: carried.name.clone(),
+        what: "this carried segment is not there".to_owned(),
+    }));
+    Ok(findings)
+}
+
 fn figure(log: &LogStamp, found: &LogFacts) -> String {
     let chain = match &found.chain {
         Some(chain) => format!(", {} links of the chain hold", chain.checked),
@@ -58,9 +95,13 @@ fn figure(log: &LogStamp, found: &LogFacts) -> String {
         Some(time) => format!(", {} records out of time order", time.disordered),
         None => String::new(),
     };
+    let carried = match log.carried.len() {
+        0 => String::new(),
+        number => format!(", {number} carried over from before"),
+    };
     let standing = log.facts.continuity.standing.name();
     format!(
-        "{} segments, {} records{chain}{disorder}; {standing}",
+        "{} segments, {} records{chain}{disorder}{carried}; {standing}",
         found.segments.len(),
         found.records
     )

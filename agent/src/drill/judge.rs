@@ -1,7 +1,5 @@
 //! Turns what was found of tables into the checks of a report.
 
-use std::collections::BTreeMap;
-
 use dr_probe_wire::compare::{self, Finding as Found};
 use dr_probe_wire::fault::FaultKind;
 use dr_proto::model::{Cause, CheckResult, Finding, Outcome, Rung};
@@ -97,16 +95,49 @@ fn finding(found: &Found) -> Finding {
     }
 }
 
-/// `3 tables, 15204 rows` and the like: how many of each outcome, by table.
-pub(super) fn tally(found: &[Found]) -> String {
-    let mut tables: BTreeMap<&str, compare::Outcome> = BTreeMap::new();
-    for f in found {
-        let worst = tables.entry(&f.table).or_insert(f.outcome);
-        *worst = f.outcome.max(*worst);
-    }
-    let good = tables
-        .values()
-        .filter(|o| **o <= compare::Outcome::NotApplicable)
-        .count();
+/// `3 of 4 tables`: of these tables those with an answer, and none that is bad. Findings on anything else (a file that
+/// belongs to no table, the probe itself) are told, and are no tables.
+pub(super) fn tally<'a>(found: &[Found], tables: impl IntoIterator<Item = &'a str>) -> String {
+    let is_good = |table: &&str| {
+        let mut outcomes = found.iter().filter(|f| f.table == **table).map(|f| f.outcome);
+        let first = outcomes.next();
+        first.is_some_and(|first| outcomes.fold(first, Ord::max) <= compare::Outcome::NotApplicable)
+    };
+    let tables: Vec<&str> = tables.into_iter().collect();
+    let good = tables.iter().filter(|table| is_good(table)).count();
     format!("{good} of {} tables", tables.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use dr_probe_wire::compare::Question;
+
+    use super::*;
+
+    fn found(table: &str, file: Option<&str>, outcome: compare::Outcome) -> Found {
+        Found {
+            question: Question::Tables,
+            table: table.to_owned(),
+            subject: None,
+            file: file.map(str::to_owned),
+            outcome,
+            fault: None,
+            message: "as it is".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_tally_counts_tables_and_nothing_else() {
+        use compare::Outcome::{Disproved, NotApplicable, Proved, Unknown};
+        let tables = ["a.lance", "b.lance", "c.lance"];
+        let mut all: Vec<Found> = tables.iter().map(|table| found(table, None, Proved)).collect();
+        assert_eq!(tally(&all, tables), "3 of 3 tables");
+        all.push(found("b.lance", Some("data/x.lance"), Disproved));
+        all.push(found("probe", None, Unknown));
+        all.push(found("stray/file", None, Disproved));
+        assert_eq!(tally(&all, tables), "2 of 3 tables");
+        all.push(found("c.lance", None, NotApplicable));
+        assert_eq!(tally(&all, tables), "2 of 3 tables");
+        assert_eq!(tally(&[], tables), "0 of 3 tables", "no answer is no good answer");
+    }
 }

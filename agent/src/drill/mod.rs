@@ -2,9 +2,10 @@
 //!
 //! # Overview
 //! A drill climbs the ladder of [rungs](dr_proto::model::Rung) and never stops at the first bad answer: an operator wants to know all
-//! that is wrong. `verify` asks everything in place, straight from the repository. `restore` first restores every
-//! byte into scratch with the clock running, then asks in place, then asks again of the restored copy with stock
-//! LanceDB, and writes to it.
+//! that is wrong. `verify` asks everything in place, straight from the repository, and reads last what nobody asked
+//! for by then. `restore` first restores every byte into scratch with the clock running, source by source, so that
+//! damage to one leaves the others proved; asks the restored copies with stock LanceDB, writes to them, then asks in
+//! place as well.
 //!
 //! # Verdicts
 //! Bytes that are wrong, data that can not be decoded although its bytes are right, and answers that differ are
@@ -40,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 use crate::snapshot;
 use crate::stamp::{LanceStamp, Stamp};
 
+use restored::Restored;
 pub use tables::ProbeOptions;
 
 /// Points of a drill at which a development build can be killed; the vault has its own.
@@ -101,17 +103,15 @@ pub async fn run(
     }
     let mut drill = Drill::begin(repository, counters, request, clock, progress, cancel).await?;
     drill.objects().await;
-    let restored = match request.kind {
-        DrillKind::Restore => drill.restore().await,
-        _ => None,
-    };
-    dr_vault::failpoint::reach("drill.restored");
-    drill.bytes(restored.as_ref()).await;
+    let mut restored = Restored::default();
+    if request.kind == DrillKind::Restore {
+        restored = drill.restore().await;
+        dr_vault::failpoint::reach("drill.restored");
+        drill.ask_restored(&restored).await;
+    }
     drill.databases().await;
     drill.logs().await;
-    if request.kind == DrillKind::Restore {
-        drill.ask_restored(restored.as_ref()).await;
-    }
+    drill.bytes(&restored).await;
     dr_vault::failpoint::reach("drill.asked");
     Ok(drill.finish(clock))
 }
@@ -320,7 +320,7 @@ impl Source {
         let stamp = Stamp::read(&record.stamp);
         let notes = match &stamp {
             Some(Stamp::Lancedb(lance)) => snapshot::notes(lance),
-            Some(Stamp::AuditLog(_)) => Vec::new(),
+            Some(Stamp::AuditLog(log)) => snapshot::log_notes(log),
             None => vec!["its stamp was written by another version and can not be read".to_owned()],
         };
         Self {
@@ -345,9 +345,7 @@ impl Source {
                 held.map(|(method, figure)| (method.to_string(), figure.files))
                     .collect()
             }
-            Some(Stamp::AuditLog(log)) => [("descriptor".to_owned(), log.facts.segments.len() as u64)]
-                .into_iter()
-                .collect(),
+            Some(Stamp::AuditLog(log)) => log.pins(),
             None => std::collections::BTreeMap::new(),
         };
         SourceReport {

@@ -18,37 +18,43 @@ impl Drill<'_> {
         match report {
             Ok(report) => {
                 let figure = format!("{} objects, {}", report.objects, BinaryBytes(report.bytes));
-                self.spread(Rung::Objects, &report.findings, &figure, None, seconds);
+                self.spread(Rung::Objects, |_| true, &report.findings, &figure, None, seconds);
             }
-            Err(error) => self.everywhere(&unasked(Rung::Objects, &error, seconds)),
+            Err(error) => self.everywhere(|_| true, &unasked(Rung::Objects, &error, seconds)),
         }
         self.phase("objects", since);
     }
 
-    /// Rung 2: what was restored has been read and hashed already; of the rest as much as the budget allows.
-    pub(super) async fn bytes(&mut self, restored: Option<&Restored>) {
-        if let Some(restored) = restored {
-            return self.everywhere(&restored.bytes_check());
+    /// Rung 2: what was restored has been read and hashed already, and what the other rungs read counts; of the rest
+    /// as much as the budget allows.
+    pub(super) async fn bytes(&mut self, restored: &Restored) {
+        let mut rest = self.manifest.clone();
+        rest.sources.retain(|source| !restored.has(&source.name));
+        for source in &mut self.sources {
+            source.checks.extend(restored.bytes_check(&source.record.name));
+        }
+        if rest.sources.is_empty() {
+            return;
         }
         let since = Instant::now();
         let options = BytesOptions {
             budget: self.request.bytes_budget,
             already: self.reader.coverage().clone(),
         };
-        let (repository, manifest) = (self.repository, &self.manifest);
         let report = check::snapshot_bytes(
-            repository,
+            self.repository,
             &self.id,
-            manifest,
+            &rest,
             &options,
             self.progress,
             self.cancel,
         )
         .await;
         let seconds = since.elapsed().as_secs_f64();
+        let asked = |name: &str| !restored.has(name);
         match report {
             Ok(report) => {
-                self.report.bytes.verified += report.bytes_read;
+                self.report.bytes.verified += report.bytes;
                 let figure = format!(
                     "{} chunks, {} opened and hashed",
                     report.chunks,
@@ -63,27 +69,33 @@ impl Drill<'_> {
                 });
                 self.spread(
                     Rung::Bytes,
+                    asked,
                     &report.findings,
                     &figure,
                     cut_short.as_deref(),
                     seconds,
                 );
             }
-            Err(error) => self.everywhere(&unasked(Rung::Bytes, &error, seconds)),
+            Err(error) => self.everywhere(asked, &unasked(Rung::Bytes, &error, seconds)),
         }
         self.phase("bytes", since);
     }
 
-    /// One check for each source, with the findings that hit it.
+    /// One check for each source that was asked about, with the findings that hit it.
     fn spread(
         &mut self,
         rung: Rung,
+        asked: impl Fn(&str) -> bool,
         found: &[check::Finding],
         figure: &str,
         cut_short: Option<&str>,
         seconds: f64,
     ) {
-        for source in &mut self.sources {
+        for source in self
+            .sources
+            .iter_mut()
+            .filter(|source| asked(&source.record.name))
+        {
             let name = &source.record.name;
             let mut outcome = Outcome::Passed;
             let mut findings = Vec::new();
@@ -116,9 +128,10 @@ impl Drill<'_> {
         }
     }
 
-    fn everywhere(&mut self, check: &CheckResult) {
+    fn everywhere(&mut self, asked: impl Fn(&str) -> bool, check: &CheckResult) {
         self.sources
             .iter_mut()
+            .filter(|source| asked(&source.record.name))
             .for_each(|source| source.checks.push(check.clone()));
     }
 }

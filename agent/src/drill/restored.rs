@@ -2,130 +2,114 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Duration;
 
-use dr_probe_wire::host;
-use dr_probe_wire::job::{Job, Location};
+use dr_probe_wire::job::Location;
 use dr_proto::model::{Cause, CheckResult, Finding, Outcome, Rung};
 use dr_vault::restore::{self, Place, Selection};
+use indicatif::BinaryBytes;
 use tokio::time::Instant;
 
 use super::tables::{self, Asked};
 use super::{Drill, audit, judge};
 use crate::error::in_one_line;
-use crate::probe;
 use crate::restore::Error;
 use crate::snapshot::row_key;
-use crate::stamp::{LogStamp, Stamp};
+use crate::stamp::{LanceStamp, LogStamp, Stamp};
 
-/// Where the sources lie in scratch.
+/// The sources that lie in scratch.
+#[derive(Default)]
 pub(super) struct Restored {
-    targets: BTreeMap<String, PathBuf>,
+    copies: BTreeMap<String, Copy>,
+}
+
+/// One of them.
+struct Copy {
+    target: PathBuf,
     files: u64,
     bytes: u64,
     seconds: f64,
 }
 
 impl Drill<'_> {
-    /// Restores the whole snapshot; what went wrong is told as a check of every source that it concerns.
-    pub(super) async fn restore(&mut self) -> Option<Restored> {
+    /// Restores the snapshot source by source; what went wrong with one is told as its check.
+    pub(super) async fn restore(&mut self) -> Restored {
         let since = Instant::now();
-        let restored = self.restore_all(since).await;
-        self.phase("restore", since);
-        match restored {
-            Ok(restored) => {
-                self.report.bytes.restored = restored.bytes;
-                let since = Instant::now();
-                if self.opens(&restored).await {
-                    self.report.time_to_usable = Some(self.request.asked.elapsed().as_secs_f64());
-                }
-                self.phase("open", since);
-                Some(restored)
+        let mut restored = Restored::default();
+        for index in 0..self.sources.len() {
+            let record = &self.sources[index].record;
+            let name = record.name.clone();
+            if record.files == 0 {
+                let why = "the snapshot holds no file of it";
+                let check = judge::unasked(Rung::Restore, Cause::NoFacts, &name, why);
+                self.sources[index].checks.push(check);
+                continue;
             }
-            Err(error) => {
-                let check = failed(&error);
-                self.sources
-                    .iter_mut()
-                    .for_each(|source| source.checks.push(check.clone()));
-                None
+            match self.restore_one(&name).await {
+                Ok(copy) => {
+                    self.report.bytes.restored += copy.bytes;
+                    self.report.bytes.verified += copy.bytes;
+                    restored.copies.insert(name, copy);
+                }
+                Err(error) => self.sources[index].checks.push(failed(&error)),
             }
         }
+        self.phase("restore", since);
+        restored
     }
 
-    async fn restore_all(&mut self, since: Instant) -> Result<Restored, Error> {
+    async fn restore_one(&mut self, name: &str) -> Result<Copy, Error> {
+        let since = Instant::now();
         let place = Place::BySource(self.request.scratch.join("restored"));
         let options = restore::Options::default();
         let (repository, manifest) = (self.repository, &self.manifest);
-        let (plan, _) =
-            crate::restore::plan(repository, self.id, manifest, Selection::whole(), &place, options).await?;
-        let targets = plan
-            .placements
-            .iter()
-            .map(|placement| (placement.source.clone(), placement.target.clone()));
-        let targets = targets.collect();
+        let selection = Selection::source(name);
+        let planned = crate::restore::plan(repository, self.id, manifest, selection, &place, options);
+        let (plan, _) = planned.await?;
         let spool = &self.request.spool;
         let report =
             crate::restore::execute(repository, manifest, plan, spool, self.progress, self.cancel).await?;
-        self.report.bytes.verified += report.bytes;
         self.report.notes.extend(metadata_note(&report));
-        Ok(Restored {
-            targets,
+        let Some(placed) = report.placed.into_iter().next() else {
+            let reason = "a restore that succeeded has placed nothing".to_owned();
+            return Err(restore::Error::Internal(reason).into());
+        };
+        Ok(Copy {
+            target: placed.target,
             files: report.files,
             bytes: report.bytes,
             seconds: since.elapsed().as_secs_f64(),
         })
     }
 
-    /// Whether every database opens where it was restored.
-    async fn opens(&self, restored: &Restored) -> bool {
-        for source in &self.sources {
-            let Some(lance) = source.database() else { continue };
-            let options = &self.request.probe;
-            let program = probe::find(
-                options.probes.as_deref(),
-                options.beside.as_deref(),
-                lance.newest_writer(),
-            );
-            let (Some(program), Some(path)) = (program, restored.targets.get(&source.record.name)) else {
-                return false;
-            };
-            let job = Job::open(Location::Directory { path: path.clone() });
-            let run = host::Options {
-                deadline: options.deadline,
-                ..host::Options::new(program)
-            };
-            let outcome = host::run(&run, &job, None, |_| {}, self.cancel).await;
-            let open = |path: &str| {
-                outcome
-                    .facts
-                    .table(path)
-                    .is_some_and(|table| table.version.is_some())
-            };
-            if outcome.ended.fault().is_some() || !lance.tables.iter().all(|table| open(&table.path)) {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Asks again of what lies in scratch, and writes to it.
-    pub(super) async fn ask_restored(&mut self, restored: Option<&Restored>) {
-        let Some(restored) = restored else { return };
+    /// Asks of what lies in scratch, and writes to it. Also tells when all of it was usable: once it lay there and its
+    /// tables had opened; what else is asked meanwhile takes no time of that.
+    pub(super) async fn ask_restored(&mut self, restored: &Restored) {
         let since = Instant::now();
+        let lay_there = self.request.asked.elapsed();
+        let mut opening = Some(Duration::ZERO);
         for index in 0..self.sources.len() {
             let source = &self.sources[index];
-            let begun = Instant::now();
-            let name = &source.record.name;
-            let check = match (restored.targets.get(name), &source.stamp) {
-                (None, _) => {
-                    judge::unasked(Rung::Restore, Cause::Internal, name, "nothing of it was restored")
-                }
-                (Some(path), Some(Stamp::Lancedb(_))) => self.restored_database(index, path, restored).await,
-                (Some(path), Some(Stamp::AuditLog(log))) => self.restored_log(log, path, restored).await,
-                (Some(_), None) => restored_only(restored),
+            let Some(copy) = restored.copies.get(&source.record.name) else {
+                opening = None;
+                continue;
             };
-            let seconds = begun.elapsed().as_secs_f64();
+            let begun = Instant::now();
+            let check = match &source.stamp {
+                Some(Stamp::Lancedb(lance)) => {
+                    let (check, opened) = self.restored_database(index, lance, copy).await;
+                    opening = opening.zip(opened).map(|(sum, one)| sum + one);
+                    check
+                }
+                Some(Stamp::AuditLog(log)) => self.restored_log(log, copy).await,
+                None => restored_only(copy),
+            };
+            let seconds = copy.seconds + begun.elapsed().as_secs_f64();
             self.sources[index].checks.push(CheckResult { seconds, ..check });
+        }
+        if let Some(opening) = opening.filter(|_| !self.sources.is_empty()) {
+            self.report.time_to_usable = Some((lay_there + opening).as_secs_f64());
         }
         self.phase(
             "tables, content, queries, audit and write test of the restored copy",
@@ -133,42 +117,43 @@ impl Drill<'_> {
         );
     }
 
-    async fn restored_database(&self, index: usize, path: &Path, restored: &Restored) -> CheckResult {
-        let source = &self.sources[index];
-        let Some(lance) = source.database() else {
-            return restored_only(restored);
-        };
+    async fn restored_database(
+        &self,
+        index: usize,
+        lance: &LanceStamp,
+        copy: &Copy,
+    ) -> (CheckResult, Option<Duration>) {
+        let name = &self.sources[index].record.name;
         let asked = Asked {
             lance,
-            recorded: self.facts.databases.get(&source.record.name),
+            recorded: self.facts.databases.get(name),
             key: row_key(self.repository),
             write_test: true,
         };
         let location = Location::Directory {
-            path: path.to_owned(),
+            path: copy.target.clone(),
         };
         let answers = tables::ask(location, None, asked, &self.request.probe, self.cancel).await;
         let asked: Vec<CheckResult> = answers.checks.into_iter().chain(answers.write_test).collect();
-        combined(&asked, restored)
+        (combined(&asked, copy), answers.opened)
     }
 
-    async fn restored_log(&self, log: &LogStamp, path: &Path, restored: &Restored) -> CheckResult {
+    async fn restored_log(&self, log: &LogStamp, copy: &Copy) -> CheckResult {
         let mut segments: Vec<audit::Segment> = Vec::new();
-        for segment in &log.facts.segments {
-            let name = &segment.state.name;
-            match File::open(path.join(name)) {
-                Ok(file) => segments.push((name.clone(), Box::new(file))),
+        for name in log.files() {
+            match File::open(copy.target.join(name)) {
+                Ok(file) => segments.push((name.to_owned(), Box::new(file))),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => return judge::unasked(Rung::Restore, Cause::Internal, name, error.to_string()),
             }
         }
         let check = audit::ask_blocking(log.clone(), segments, self.cancel).await;
-        combined(&[check], restored)
+        combined(&[check], copy)
     }
 }
 
 /// All that was asked of a restored source as one check.
-fn combined(asked: &[CheckResult], restored: &Restored) -> CheckResult {
+fn combined(asked: &[CheckResult], copy: &Copy) -> CheckResult {
     let outcome = asked
         .iter()
         .map(|check| check.outcome)
@@ -188,58 +173,91 @@ fn combined(asked: &[CheckResult], restored: &Restored) -> CheckResult {
     CheckResult {
         rung: Rung::Restore,
         outcome,
-        figure: format!("{}; {}", restored.figure(), figures.join("; ")),
+        figure: format!("{}; {}", copy.figure(), figures.join("; ")),
         findings: judge::limited(findings.collect()),
         seconds: 0.0,
     }
 }
 
 /// A source of an unknown kind: its bytes are back, nothing more can be asked.
-fn restored_only(restored: &Restored) -> CheckResult {
-    combined(&[], restored)
+fn restored_only(copy: &Copy) -> CheckResult {
+    combined(&[], copy)
 }
 
 impl Restored {
-    fn figure(&self) -> String {
-        let bytes = indicatif::BinaryBytes(self.bytes);
-        format!("{} files, {bytes} restored in {:.1} s", self.files, self.seconds)
+    /// Whether this source was restored.
+    pub(super) fn has(&self, source: &str) -> bool {
+        self.copies.contains_key(source)
     }
 
-    /// What restoring says of the bytes: every one was opened, hashed, and read back from disk.
-    pub(super) fn bytes_check(&self) -> CheckResult {
-        CheckResult {
+    /// What restoring says of a source's bytes: every one was opened, hashed, and read back from disk.
+    pub(super) fn bytes_check(&self, source: &str) -> Option<CheckResult> {
+        let copy = self.copies.get(source)?;
+        Some(CheckResult {
             rung: Rung::Bytes,
             outcome: Outcome::Passed,
             figure: format!(
                 "{} restored, every chunk and file hash right",
-                indicatif::BinaryBytes(self.bytes)
+                BinaryBytes(copy.bytes)
             ),
             findings: Vec::new(),
-            seconds: self.seconds,
-        }
+            seconds: copy.seconds,
+        })
+    }
+}
+
+impl Copy {
+    fn figure(&self) -> String {
+        let bytes = BinaryBytes(self.bytes);
+        format!("{} files, {bytes} restored in {:.1} s", self.files, self.seconds)
     }
 }
 
 fn failed(error: &Error) -> CheckResult {
-    let outcome = match error {
-        Error::Vault(error) if error.is_damage() => Outcome::Failed,
-        Error::Vault(error) if error.is_no_space() => Outcome::Inconclusive(Cause::NoSpace),
-        Error::Vault(error) if error.is_cancelled() => Outcome::Inconclusive(Cause::Cancelled),
-        Error::Vault(
-            restore::Error::Fetch { .. } | restore::Error::List { .. } | restore::Error::Repository { .. },
-        ) => Outcome::Inconclusive(Cause::StoreUnavailable),
-        Error::Vault(_) | Error::Stopped(_) | Error::NoTable { .. } => Outcome::Inconclusive(Cause::Internal),
-        Error::Patch { .. } => Outcome::Failed,
+    let (outcome, subject, what) = match error {
+        // Nobody goes on from what is in scratch.
+        Error::Vault(restore::Error::Interrupted { source, .. }) => {
+            (outcome_of(source), subject_of(source), in_one_line(&**source))
+        }
+        Error::Vault(error) => (outcome_of(error), subject_of(error), in_one_line(error)),
+        Error::Patch { .. } => (Outcome::Failed, None, in_one_line(error)),
+        Error::Stopped(_) | Error::NoTable { .. } => {
+            (Outcome::Inconclusive(Cause::Internal), None, in_one_line(error))
+        }
     };
     CheckResult {
         rung: Rung::Restore,
         outcome,
         figure: "not restored".to_owned(),
         findings: vec![Finding {
-            subject: "restore".to_owned(),
-            what: in_one_line(error),
+            subject: subject.unwrap_or_else(|| "restore".to_owned()),
+            what,
         }],
         seconds: 0.0,
+    }
+}
+
+fn outcome_of(error: &restore::Error) -> Outcome {
+    if error.is_damage() {
+        Outcome::Failed
+    } else if error.is_no_space() {
+        Outcome::Inconclusive(Cause::NoSpace)
+    } else if error.is_cancelled() {
+        Outcome::Inconclusive(Cause::Cancelled)
+    } else if error.is_unavailable() {
+        Outcome::Inconclusive(Cause::StoreUnavailable)
+    } else {
+        Outcome::Inconclusive(Cause::Internal)
+    }
+}
+
+/// The file that an error is about.
+fn subject_of(error: &restore::Error) -> Option<String> {
+    match error {
+        restore::Error::Fetch { path, .. } | restore::Error::WrongContent { path, .. } => {
+            Some(path.to_string())
+        }
+        _ => None,
     }
 }
 

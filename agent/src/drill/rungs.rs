@@ -52,7 +52,6 @@ impl Drill<'_> {
         };
         let answers = tables::ask(location, Some(tree), asked, &self.request.probe, self.cancel).await;
         self.report.probe = self.report.probe.take().or(answers.probe);
-        self.report.bytes.verified += answers.served;
         let source = &mut self.sources[index];
         source.checks.extend(answers.checks);
         source.notes.extend(answers.notes);
@@ -79,15 +78,14 @@ impl Drill<'_> {
 
     async fn log(&self, log: crate::stamp::LogStamp, opened: SourceReader) -> CheckResult {
         let mut segments: Vec<audit::Segment> = Vec::new();
-        for segment in &log.facts.segments {
-            let name = &segment.state.name;
+        for name in log.files() {
             let node = match TreePath::new(name) {
                 Ok(path) => opened.lookup(&path).await,
                 Err(_) => Ok(None),
             };
             match node {
                 Ok(Some(node)) => {
-                    segments.push((name.clone(), Box::new(opened.file(node, Handle::current()))));
+                    segments.push((name.to_owned(), Box::new(opened.file(node, Handle::current()))));
                 }
                 // The comparison with the stamp says that it is not there.
                 Ok(None) => {}

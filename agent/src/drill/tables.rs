@@ -4,13 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dr_lance::TableStamp;
 use dr_probe_wire::compare::{self, Finding as Found, Question, Rules, Stamped};
+use dr_probe_wire::event::Event;
 use dr_probe_wire::facts::Facts;
 use dr_probe_wire::fault::FaultKind;
 use dr_probe_wire::host::{self, Ended, Outcome as ProbeOutcome};
 use dr_probe_wire::job::{ContentJob, Job, Limits, Location, RowKey};
 use dr_probe_wire::tree::FileTree;
 use dr_proto::model::{Cause, CheckResult, Outcome, Rung};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::judge;
@@ -54,8 +57,8 @@ pub(super) struct Answers {
     pub(super) probe: Option<String>,
     /// What a version of Lance could not support.
     pub(super) notes: Vec<String>,
-    /// Bytes that the probe was served.
-    pub(super) served: u64,
+    /// How long it took until every table of the manifest had opened and given a row; `None` if one did not.
+    pub(super) opened: Option<Duration>,
 }
 
 /// Starts a probe on `location` and judges what it measures.
@@ -76,14 +79,47 @@ pub(super) async fn ask(
         deadline: options.deadline,
         ..host::Options::new(program)
     };
-    let started = tokio::time::Instant::now();
-    let outcome = host::run(&run, &job, tree, |_| {}, cancel).await;
-    judged(
-        &question,
-        &outcome,
-        options.rules,
-        started.elapsed().as_secs_f64(),
-    )
+    let started = Instant::now();
+    let mut opening = Opening::since(started);
+    let outcome = host::run(&run, &job, tree, |event| opening.see(event), cancel).await;
+    let seconds = started.elapsed().as_secs_f64();
+    let mut answers = judged(&question, &outcome, options.rules, seconds);
+    let open = |table: &TableStamp| {
+        let measured = outcome.facts.table(&table.path);
+        measured.is_some_and(|table| table.version.is_some())
+    };
+    answers.opened = known(question.lance).all(open).then_some(opening.sum);
+    answers
+}
+
+/// How long tables take to open. The probe asks everything of one table before it opens the next, and says how long
+/// opening took; it is believed as far as our own clock saw that much time pass.
+struct Opening {
+    last: Instant,
+    sum: Duration,
+}
+
+impl Opening {
+    fn since(started: Instant) -> Self {
+        Self {
+            last: started,
+            sum: Duration::ZERO,
+        }
+    }
+
+    fn see(&mut self, event: &Event) {
+        match event {
+            Event::Found { .. } => self.take(Duration::MAX),
+            Event::Table(table) => self.take(Duration::from_millis(table.usable_millis)),
+            _ => {}
+        }
+    }
+
+    fn take(&mut self, most: Duration) {
+        let now = Instant::now();
+        self.sum += now.duration_since(self.last).min(most);
+        self.last = now;
+    }
 }
 
 fn job(location: Location, question: &Asked<'_>, options: &ProbeOptions) -> Job {
@@ -100,6 +136,7 @@ fn job(location: Location, question: &Asked<'_>, options: &ProbeOptions) -> Job 
         limits: Limits {
             memory: options.memory,
             cpu_seconds: options.deadline.as_secs().max(1),
+            threads: u32::try_from(crate::limits::threads()).unwrap_or(u32::MAX),
             ..Limits::default()
         },
         ..Job::open(location)
@@ -121,16 +158,20 @@ fn no_probe(writer: Option<&str>) -> Answers {
         write_test: Some(unasked(Rung::Restore)),
         probe: None,
         notes: Vec::new(),
-        served: 0,
+        opened: None,
     }
 }
 
 fn judged(question: &Asked<'_>, outcome: &ProbeOutcome, rules: Rules, seconds: f64) -> Answers {
     let measured = &outcome.facts;
-    let mut tables = serving(outcome);
+    let mut tables = serving(question.lance, outcome);
     tables.extend(compare::tables(&stamped(question.lance), &measured.tables));
     let rows: u64 = measured.tables.iter().filter_map(|table| table.rows).sum();
-    let figure = format!("{} opened, {rows} rows, validated", judge::tally(&tables));
+    let stamped = known(question.lance).map(|table| table.path.as_str());
+    let figure = format!(
+        "{} opened and right, {rows} rows, validated",
+        judge::tally(&tables, stamped)
+    );
     let mut checks = vec![timed_out(
         judge::check(Rung::Tables, &tables, figure, seconds),
         outcome,
@@ -146,7 +187,7 @@ fn judged(question: &Asked<'_>, outcome: &ProbeOutcome, rules: Rules, seconds: f
                 .sum();
             let figure = format!(
                 "{scanned} rows scanned, digests of {} as recorded",
-                judge::tally(&content)
+                judge::tally(&content, recorded.tables.iter().map(|table| table.path.as_str()))
             );
             checks.push(timed_out(
                 judge::check(Rung::Content, &content, figure, 0.0),
@@ -166,7 +207,11 @@ fn judged(question: &Asked<'_>, outcome: &ProbeOutcome, rules: Rules, seconds: f
     }
     let write_test = question.write_test.then(|| {
         let found = compare::write_tests(&measured.tables);
-        let figure = format!("appended, optimised, cleaned up in {}", judge::tally(&found));
+        let tables = measured.tables.iter().map(|table| table.path.as_str());
+        let figure = format!(
+            "appended, optimised, cleaned up in {}",
+            judge::tally(&found, tables)
+        );
         timed_out(judge::check(Rung::Restore, &found, figure, 0.0), outcome)
     });
     Answers {
@@ -183,45 +228,54 @@ fn judged(question: &Asked<'_>, outcome: &ProbeOutcome, rules: Rules, seconds: f
             .iter()
             .flat_map(|t| t.notes.iter().map(move |n| format!("{}: {n}", t.path)))
             .collect(),
-        served: outcome.served.bytes,
+        opened: None,
     }
 }
 
 /// What the agent itself saw go wrong: its word stands above the probe's.
-fn serving(outcome: &ProbeOutcome) -> Vec<Found> {
-    let found = |table: &str, kind: FaultKind, message: String| Found {
+fn serving(lance: &LanceStamp, outcome: &ProbeOutcome) -> Vec<Found> {
+    let found = |(table, file): (&str, Option<&str>), kind: FaultKind, message: &str| Found {
         question: Question::Tables,
         table: table.to_owned(),
         subject: None,
-        file: None,
+        file: file.map(str::to_owned),
         outcome: if kind.disproves() {
             compare::Outcome::Disproved
         } else {
             compare::Outcome::Unknown
         },
         fault: Some(kind),
-        message,
+        message: message.to_owned(),
     };
-    let ended = outcome
-        .ended
-        .fault()
-        .map(|(kind, message)| found("probe", kind, message));
-    let damaged = outcome
-        .served
-        .damaged
-        .iter()
-        .map(|(path, why)| found(path, FaultKind::Damaged, why.clone()));
-    let away = outcome
-        .served
-        .unavailable
-        .iter()
-        .map(|(path, why)| found(path, FaultKind::Unavailable, why.clone()));
+    let ended = outcome.ended.fault();
+    let ended = ended.map(|(kind, message)| found(("probe", None), kind, &message));
+    let damaged = outcome.served.damaged.iter();
+    let damaged = damaged.map(|(path, why)| found(table_of(lance, path), FaultKind::Damaged, why));
+    let away = outcome.served.unavailable.iter();
+    let away = away.map(|(path, why)| found(table_of(lance, path), FaultKind::Unavailable, why));
     ended.into_iter().chain(damaged).chain(away).collect()
 }
 
+/// The table that a file of the database belongs to, and the file in it; a file of no table stands for itself.
+fn table_of<'a>(lance: &'a LanceStamp, path: &'a str) -> (&'a str, Option<&'a str>) {
+    let within = |table: &'a TableStamp| {
+        let file = path.strip_prefix(table.path.as_str())?.strip_prefix('/')?;
+        Some((table.path.as_str(), Some(file)))
+    };
+    let tables = lance.tables.iter().filter_map(within);
+    // Branches lie within their table's folder.
+    tables
+        .max_by_key(|(table, _)| table.len())
+        .unwrap_or((path, None))
+}
+
+/// Tables whose manifest the agent could decode at the cut.
+fn known(lance: &LanceStamp) -> impl Iterator<Item = &TableStamp> {
+    lance.tables.iter().filter(|table| table.version > 0)
+}
+
 fn stamped(lance: &LanceStamp) -> Vec<Stamped> {
-    let known = lance.tables.iter().filter(|table| table.version > 0);
-    known
+    known(lance)
         .map(|table| Stamped {
             path: table.path.clone(),
             version: table.version,

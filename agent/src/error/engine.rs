@@ -6,15 +6,21 @@ use std::error::Error as StdError;
 use dr_vault::{backup, read, restore, tree};
 
 use super::Class;
-use crate::{discover, drill, key};
+use crate::{discover, drill, key, restore as selection};
 
 /// The class of an engine's error, if the error itself decides it.
 pub(super) fn known(error: &(dyn StdError + 'static)) -> Option<Class> {
     error
         .downcast_ref::<restore::Error>()
         .and_then(restoring)
+        .or_else(|| error.downcast_ref::<selection::Error>().and_then(choosing))
         .or_else(|| error.downcast_ref::<backup::Error>().and_then(backing_up))
         .or_else(|| error.downcast_ref::<read::Error>().and_then(reading))
+        .or_else(|| {
+            error
+                .downcast_ref::<Box<read::Error>>()
+                .and_then(|error| reading(error))
+        })
         .or_else(|| error.downcast_ref::<tree::StreamError>().and_then(listing))
         .or_else(|| {
             error
@@ -60,6 +66,10 @@ fn restoring(error: &restore::Error) -> Option<Class> {
         Restore::Interrupted { source, .. } => return restoring(source),
         _ => return None,
     })
+}
+
+fn choosing(error: &selection::Error) -> Option<Class> {
+    matches!(error, selection::Error::NoTable { .. }).then_some(Class::NotFound)
 }
 
 fn backing_up(error: &backup::Error) -> Option<Class> {

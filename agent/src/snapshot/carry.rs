@@ -174,7 +174,7 @@ async fn verified(
     });
     let facts = match asked.await {
         Ok(Ok(facts)) => facts,
-        Ok(Err(error)) => return unread(error),
+        Ok(Err(error)) => return unread(error).map_err(|error| *error),
         Err(stopped) => return Ok(Err(stopped.to_string())),
     };
     let same = facts.segments.first().is_some_and(|found| {
@@ -186,13 +186,13 @@ async fn verified(
 }
 
 /// A read that failed: damage is told, an unavailable repository ends the snapshot.
-fn unread(error: dr_auditlog::Error) -> Result<Result<(), String>, read::Error> {
+fn unread(error: dr_auditlog::Error) -> Result<Result<(), String>, Box<read::Error>> {
     let dr_auditlog::Error::Read { source, .. } = error else {
         return Ok(Err(in_one_line(&error)));
     };
     match source.downcast::<read::Error>() {
         Ok(inner) if inner.is_damage() => Ok(Err(in_one_line(&inner))),
-        Ok(inner) => Err(inner),
+        Ok(inner) => Err(Box::new(inner)),
         Err(source) => Ok(Err(in_one_line(&source))),
     }
 }

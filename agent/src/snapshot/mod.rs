@@ -98,7 +98,7 @@ pub enum Error {
         name: String,
         /// What stood in the way.
         #[source]
-        source: dr_vault::read::Error,
+        source: Box<dr_vault::read::Error>,
     },
     /// The repository failed.
     #[error("use the repository")]
@@ -249,7 +249,7 @@ async fn bring(
         let carried = carry::bring(&reader, name, log, cancel).await;
         brought.push(carried.map_err(|source| Error::Carry {
             name: name.clone(),
-            source,
+            source: Box::new(source),
         })?);
     }
     Ok(brought)

@@ -40,7 +40,8 @@ pub struct Report {
     pub proof: ProofLevel,
     /// What the verdict is bound to: BLAKE3 of drill kind, options, versions and snapshot, in hex.
     pub binding: String,
-    /// RTO: seconds from the start until every source lay restored and had opened; `None` if nothing was restored.
+    /// RTO: seconds from the start until every source lay restored and had opened; `None` if one did not. What is
+    /// asked of one source before the next one opens takes no time of it.
     pub time_to_usable: Option<f64>,
     /// Seconds until the last check had answered.
     pub time_to_proven: f64,
@@ -102,7 +103,7 @@ pub struct Bytes {
     pub fetched: u64,
     /// Bytes written into scratch.
     pub restored: u64,
-    /// Bytes whose hash was checked.
+    /// Bytes whose hash was checked, each once however many questions read it.
     pub verified: u64,
     /// Requests made to the store.
     pub requests: u64,

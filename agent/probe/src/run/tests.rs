@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use arrow_array::builder::StringDictionaryBuilder;
 use arrow_array::types::{Float32Type, Int32Type};
 use arrow_array::{ArrayRef, FixedSizeListArray, Int64Array, RecordBatch, StringArray};
-use dr_probe_wire::job::{ContentJob, RowKey};
+use dr_probe_wire::job::{ContentJob, KnownTable, RowKey};
 use dr_probe_wire::measure::{Digest, TableMeasure};
 use dr_probe_wire::serve::{Options, serve};
 use lancedb::table::{CompactionOptions, OptimizeAction};
@@ -36,9 +36,14 @@ impl Write for Lines {
 }
 
 async fn measured(location: Location, tree: Folder) -> Vec<TableMeasure> {
+    measured_after(location, tree, Vec::new()).await
+}
+
+/// The same, where fragments are known from a measurement before.
+async fn measured_after(location: Location, tree: Folder, known: Vec<KnownTable>) -> Vec<TableMeasure> {
     let content = Some(ContentJob {
         key: RowKey([1; 32]),
-        known: Vec::new(),
+        known,
     });
     let job = Job {
         content,
@@ -140,6 +145,61 @@ async fn order_fragments_and_compaction_leave_the_digest_alone() {
     let compacted = in_place(other.path()).await;
     assert_eq!(compacted[0].fragments, 1);
     assert_eq!(compacted[0].content.as_ref().unwrap().digest, wanted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compaction_must_conserve_what_was_measured_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let parts = table(folder.path(), &[&[1, 2, 3], &[4, 5], &[6]]).await;
+    parts.delete("id = 2").await.unwrap();
+    let before = in_place(folder.path()).await.remove(0);
+    let known = |fragments| {
+        let path = before.path.clone();
+        vec![KnownTable { path, fragments }]
+    };
+    let options = CompactionOptions::default();
+    parts
+        .optimize(OptimizeAction::Compact {
+            options,
+            remap_options: None,
+        })
+        .await
+        .unwrap();
+    let after = async |fragments| {
+        let location = Location::Tree {
+            origin: Some(folder.path().to_string_lossy().into_owned()),
+        };
+        measured_after(location, Folder::new(folder.path()), known(fragments))
+            .await
+            .remove(0)
+    };
+    let fragments = before.content.as_ref().unwrap().fragments.clone();
+    let sound = after(fragments.clone()).await;
+    assert_eq!(sound.faults, []);
+    assert_eq!(
+        sound.content.unwrap().digest,
+        before.content.as_ref().unwrap().digest
+    );
+    // As if the compaction had changed a cell, or lost a row.
+    let mut other = fragments.clone();
+    let text = other[0].digest.columns.get_mut("text").unwrap();
+    text.add(dr_probe_wire::sum::Sum::of(&[1; 32]));
+    let faults = after(other).await.faults;
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert_eq!(
+        (faults[0].kind, faults[0].step),
+        (FaultKind::Contradiction, Step::Scan)
+    );
+    assert!(
+        faults[0].message.contains("5 rows changed, in text"),
+        "{faults:?}"
+    );
+    let mut other = fragments.clone();
+    other[0].digest.rows += 1;
+    let faults = after(other).await.faults;
+    assert!(faults[0].message.contains("6 rows became 5"), "{faults:?}");
+    // A fragment that nobody measured before: nothing can be said.
+    assert_eq!(after(fragments[1..].to_vec()).await.faults, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

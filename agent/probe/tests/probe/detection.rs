@@ -2,7 +2,10 @@
 //!
 //! Every flip is found by the file's hash; this says what a drill would see if it were not. CI flips a few bits a
 //! class and wants only that nothing but the probe's own process suffers and that most flips in data are found;
-//! `DR_FLIPS=60` gives the figures to publish.
+//! `cargo xtask soak` sets `DR_FLIPS=60` for the figures that `DETECTION.md` publishes, and `DR_FIGURES` names the file
+//! that takes them.
+
+use std::io::Write;
 
 use dr_probe_wire::compare::{self, Outcome, Rules, Stamped};
 use dr_probe_wire::host::Ended;
@@ -10,14 +13,44 @@ use dr_probe_wire::job::Job;
 
 use crate::rig::{everything, run, sample_facts, sample_files, sample_tree, tree};
 
-/// Class of file, and how its path is known.
-const CLASSES: [(&str, &[&str]); 6] = [
-    ("data", &["memory.lance/data/"]),
-    ("deletion", &["memory.lance/_deletions/"]),
-    ("manifest", &["memory.lance/_versions/", ".manifest"]),
-    ("vector index", &["memory.lance/_indices/", "auxiliary.idx"]),
-    ("full-text index", &["memory.lance/_indices/", "invert.lance"]),
-    ("scalar index", &["memory.lance/_indices/", "page_data.lance"]),
+/// A class of files: those in this folder of the table whose names end in one of these.
+struct Class {
+    name: &'static str,
+    folder: &'static str,
+    ends: &'static [&'static str],
+}
+
+const CLASSES: [Class; 6] = [
+    Class {
+        name: "data",
+        folder: "memory.lance/data/",
+        ends: &[".lance"],
+    },
+    Class {
+        name: "manifest",
+        folder: "memory.lance/_versions/",
+        ends: &[".manifest"],
+    },
+    Class {
+        name: "deletion",
+        folder: "memory.lance/_deletions/",
+        ends: &[".arrow", ".bin"],
+    },
+    Class {
+        name: "vector index",
+        folder: "memory.lance/_indices/",
+        ends: &[".idx"],
+    },
+    Class {
+        name: "scalar index",
+        folder: "memory.lance/_indices/",
+        ends: &["page_data.lance", "page_lookup.lance"],
+    },
+    Class {
+        name: "full-text index",
+        folder: "memory.lance/_indices/",
+        ends: &["invert.lance", "tokens.lance", "docs.lance"],
+    },
 ];
 
 #[derive(Default)]
@@ -33,25 +66,47 @@ fn flips_are_found_or_harmless_and_never_break_the_host() {
         .ok()
         .and_then(|n| n.parse().ok())
         .unwrap_or(3);
-    for (class, parts) in CLASSES {
+    for class in &CLASSES {
         let mut figures = Figures::default();
-        (0..flips).for_each(|seed| figures.count(flip(class, parts, seed)));
-        let Figures {
-            disproved,
-            unasked,
-            unseen,
-        } = figures;
-        eprintln!(
-            "{class}: of {flips} flips {disproved} disproved the copy, {unasked} left it unproved, {unseen} went unseen"
-        );
+        (0..flips).for_each(|seed| figures.count(flip(class, seed)));
+        figures.publish(class, flips);
         assert!(
-            class != "data" || u64::from(unseen) * 3 <= flips,
-            "{unseen} of {flips} flips in data went unseen"
+            class.name != "data" || u64::from(figures.unseen) * 3 <= flips,
+            "{} of {flips} flips in data went unseen",
+            figures.unseen
         );
     }
 }
 
 impl Figures {
+    fn publish(&self, class: &Class, flips: u64) {
+        let Figures {
+            disproved,
+            unasked,
+            unseen,
+        } = self;
+        eprintln!(
+            "{}: of {flips} flips {disproved} disproved the copy, {unasked} left it unproved, {unseen} went unseen",
+            class.name
+        );
+        let Some(path) = std::env::var_os("DR_FIGURES") else {
+            return;
+        };
+        let line = serde_json::json!({
+            "case": "flips_by_class",
+            "figure": {
+                "class": class.name, "files": class.files().len(), "flips": flips,
+                "disproved": disproved, "unproved": unasked, "unseen": unseen,
+            },
+        });
+        let mut file = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .expect("open DR_FIGURES");
+        writeln!(file, "{line}").expect("write down a figure");
+    }
+
     fn count(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Disproved => self.disproved += 1,
@@ -61,13 +116,26 @@ impl Figures {
     }
 }
 
+impl Class {
+    /// Its files among those that a snapshot would hold.
+    fn files(&self) -> Vec<&'static String> {
+        let of_class =
+            |path: &&String| path.starts_with(self.folder) && self.ends.iter().any(|end| path.ends_with(end));
+        sample_files().iter().filter(of_class).collect()
+    }
+}
+
 /// Flips one bit of one file of a class, and drills.
-fn flip(class: &str, parts: &[&str], seed: u64) -> Outcome {
+fn flip(class: &Class, seed: u64) -> Outcome {
     let recorded = sample_facts();
     let mut copy = sample_tree();
-    let of_class = |path: &&String| parts.iter().all(|part| path.contains(part));
-    let files: Vec<&String> = sample_files().iter().filter(of_class).collect();
-    assert!(!files.is_empty(), "no file of class {class}");
+    let files = class.files();
+    let class = class.name;
+    assert!(
+        !files.is_empty(),
+        "no file of class {class} in {:?}",
+        sample_files()
+    );
     let random = blake3::hash(format!("{class} {seed}").as_bytes());
     let (numbers, _) = random.as_bytes().as_chunks::<8>();
     let number = |at: usize| u64::from_le_bytes(numbers[at]) as usize;

@@ -5,7 +5,8 @@
 //! for the report and a sentence that names what differs.
 //!
 //! # What counts as equal
-//! * Content: row count and sum; when they differ, the columns whose own sums differ are named.
+//! * Content: row count and sum; when they differ, the columns whose own sums differ are named. What the measurement
+//!   at the cut contradicted already (a compaction that changed rows) is no good content, however well it comes back.
 //! * Exact top-k: the same rows in the same order, except that rows whose distances differ by no more than
 //!   [`Rules::distance_tolerance`] may change places, and those at the end may be replaced by one another. Floating
 //!   point sums depend on the instructions of the CPU, so "the same distance" has to be taken so.
@@ -229,6 +230,16 @@ fn table_content(recorded: &TableMeasure, measured: Option<&TableMeasure>) -> Ve
     let found: Vec<Finding> = faults(measured, Question::Content).collect();
     if !found.is_empty() {
         return found;
+    }
+    let wrong_then: Vec<Finding> = faults(recorded, Question::Content)
+        .filter(|fault| fault.outcome == Outcome::Disproved)
+        .map(|fault| Finding {
+            message: format!("at the cut already: {}", fault.message),
+            ..fault
+        })
+        .collect();
+    if !wrong_then.is_empty() {
+        return wrong_then;
     }
     match (&recorded.content, &measured.content) {
         (Some(recorded), Some(measured)) => vec![digests(recorded, measured, finding)],

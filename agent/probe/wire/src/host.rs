@@ -23,7 +23,7 @@ use tracing::field::Empty;
 
 use crate::event::{EXIT_LIMIT, EXIT_PANIC, Event, MAX_LINE, ProbeIdentity, Summary};
 use crate::facts::Facts;
-use crate::fault::{Fault, FaultKind};
+use crate::fault::{Fault, FaultKind, Step};
 use crate::frame::shorten;
 use crate::job::{Job, Limits};
 use crate::measure::TableMeasure;
@@ -37,6 +37,9 @@ pub struct Options {
     pub program: PathBuf,
     /// The longest that it may run.
     pub deadline: Duration,
+    /// How long it may say nothing once it has told of a panic: a task of Lance that panicked can leave another
+    /// waiting for ever.
+    pub after_panic: Duration,
     /// Where it may put temporary files; only a write test needs that.
     pub temporary: Option<PathBuf>,
     /// Bounds on what it may take from the tree.
@@ -50,6 +53,7 @@ impl Options {
         Self {
             program: program.into(),
             deadline,
+            after_panic: Duration::from_secs(120),
             temporary: None,
             serve: serve::Options::default(),
         }
@@ -211,7 +215,7 @@ async fn run_one(
     let serving = serve(socket, job, tree, options.serve, &hang_up);
     let listening = async {
         let ended = tokio::select! {
-            ended = listen(stdout, &mut outcome, &mut watch) => ended,
+            ended = listen(stdout, &mut outcome, &mut watch, options.after_panic) => ended,
             () = tokio::time::sleep(options.deadline) => Some(Ended::Deadline(options.deadline)),
             () = cancel.cancelled() => Some(Ended::Cancelled),
         };
@@ -280,23 +284,65 @@ async fn finish(child: &mut Child, ended: Option<Ended>) -> Ended {
 }
 
 /// Reads events until the last one; `None` when the output ends before it.
+///
+/// A panic that the probe goes on after is its business. One that leaves it without a word is its end: it was brought
+/// to both by the bytes.
 async fn listen(
     stdout: impl AsyncRead + Unpin,
     outcome: &mut Outcome,
     watch: &mut (impl FnMut(&Event) + Send),
+    after_panic: Duration,
 ) -> Option<Ended> {
     let mut lines = BufReader::new(stdout);
+    let mut panicked: Option<Fault> = None;
     loop {
-        let event = match next_event(&mut lines).await {
+        let next = next_event(&mut lines);
+        let event = match panicked.take() {
+            None => next.await,
+            Some(fault) => match tokio::time::timeout(after_panic, next).await {
+                Err(_) => return Some(Ended::Failed(fault)),
+                Ok(event) => {
+                    panicked = Some(fault);
+                    event
+                }
+            },
+        };
+        let event = match event {
             Ok(Some(event)) => event,
             Ok(None) => return None,
             Err(why) => return Some(Ended::Misbehaved(why)),
         };
         watch(&event);
+        match &event {
+            Event::Panic { .. } => panicked = left_waiting(&event, after_panic),
+            Event::Table(_) => panicked = None,
+            _ => {}
+        }
         if let Some(ended) = outcome.take(event) {
             return Some(ended);
         }
     }
+}
+
+/// The fault of a probe that panics and then says nothing more.
+fn left_waiting(event: &Event, quiet: Duration) -> Option<Fault> {
+    let Event::Panic {
+        table, step, message, ..
+    } = event
+    else {
+        return None;
+    };
+    Some(Fault {
+        kind: FaultKind::Undecodable,
+        step: step.unwrap_or(Step::Connect),
+        subject: table.clone(),
+        file: None,
+        message: format!(
+            "a panic left it waiting, without a word for {} s: {}",
+            quiet.as_secs(),
+            shorten(message, 1000)
+        ),
+    })
 }
 
 async fn next_event(lines: &mut (impl AsyncBufReadExt + Unpin)) -> Result<Option<Event>, String> {
@@ -389,3 +435,6 @@ async fn tail(mut from: impl AsyncRead + Unpin) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

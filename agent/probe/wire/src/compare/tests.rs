@@ -181,6 +181,28 @@ fn a_changed_cell_names_its_column() {
 }
 
 #[test]
+fn what_was_wrong_at_the_cut_is_not_right_because_it_comes_back() {
+    let now = table(|table| table.content = Some(content_of(3, 2)));
+    let then = |kind| {
+        let mut then = now.clone();
+        then.faults.push(Fault {
+            kind,
+            step: Step::Scan,
+            subject: None,
+            file: None,
+            message: "a rewrite did not conserve the rows of fragments 0, 1".into(),
+        });
+        facts("1", then)
+    };
+    let findings = content(&then(FaultKind::Contradiction), std::slice::from_ref(&now));
+    assert_eq!(worst(&findings), Some(Outcome::Disproved));
+    assert!(findings[0].message.contains("at the cut already"), "{findings:?}");
+    // What could not be asked then says nothing about what can be asked now.
+    let findings = content(&then(FaultKind::Limit), std::slice::from_ref(&now));
+    assert_eq!(worst(&findings), Some(Outcome::Proved));
+}
+
+#[test]
 fn faults_decide_by_their_kind() {
     let faulty = |kind| {
         let fault = Fault {

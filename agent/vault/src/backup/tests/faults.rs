@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
-use futures::TryStreamExt;
-
 use super::*;
 use crate::keys::Identity;
+use crate::repository::tests::copy_objects;
 use crate::storage::faulty::{Fault, Faults, Faulty};
 use crate::storage::memory::MemoryStorage;
 use crate::storage::retrying::{RetryOptions, Retrying};
-use crate::storage::{PutMode, SharedStorage, StorageOptions};
+use crate::storage::{SharedStorage, StorageOptions};
 use crate::{InitOptions, OpenOptions, Unlock};
 
 /// A repository that holds one snapshot, to be copied for each try.
@@ -35,7 +34,7 @@ impl Template {
             .unwrap();
         let first = super::store(&repository, &[&small(1)], None).await.unwrap().id;
         let copy = MemoryStorage::new();
-        fill(&*store, &copy).await;
+        copy_objects(&*store, &copy).await;
         Self {
             store: copy,
             identity,
@@ -91,17 +90,9 @@ fn small(seed: u64) -> MemorySource {
         .with_changing("d/c", noise(seed, 2000))
 }
 
-async fn fill(from: &dyn Storage, to: &dyn Storage) {
-    let objects: Vec<_> = from.list("").try_collect().await.unwrap();
-    for object in objects {
-        let body = from.get(&object.key, None).await.unwrap();
-        to.put(&object.key, body, PutMode::Create).await.unwrap();
-    }
-}
-
 async fn copied(template: &Template) -> SharedStorage {
     let copy = MemoryStorage::new();
-    fill(&template.store, &copy).await;
+    copy_objects(&template.store, &copy).await;
     Arc::new(copy)
 }
 
@@ -170,7 +161,7 @@ async fn a_fault_at_every_request_of_a_backup_to_a_local_folder() {
             let store = crate::storage::open(&url, &StorageOptions::default())
                 .await
                 .unwrap();
-            fill(&template.store, &*store).await;
+            copy_objects(&template.store, &*store).await;
             let faults = Faults::none();
             faults.at(call, fault);
             let result = template

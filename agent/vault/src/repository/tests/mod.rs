@@ -124,6 +124,15 @@ impl Bench {
     }
 }
 
+/// Copies all objects of one store to another, which is empty.
+pub(crate) async fn copy_objects(from: &dyn Storage, to: &dyn Storage) {
+    let objects: Vec<_> = from.list("").try_collect().await.unwrap();
+    for object in objects {
+        let body = from.get(&object.key, None).await.unwrap();
+        to.put(&object.key, body, PutMode::Create).await.unwrap();
+    }
+}
+
 /// Bytes that do not compress and differ by seed.
 pub(crate) fn noise(seed: u64, len: usize) -> Bytes {
     let mut bytes = vec![0; len];

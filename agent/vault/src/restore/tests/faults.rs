@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::OpenOptions;
-use crate::storage::SharedStorage;
+use crate::repository::tests::copy_objects;
 use crate::storage::faulty::{Fault, Faults, Faulty};
 use crate::storage::retrying::{RetryOptions, Retrying};
+use crate::storage::{SharedStorage, StorageOptions};
 
 fn small() -> MemorySource {
     MemorySource::new("memory")
@@ -127,6 +128,36 @@ async fn with_retries_one_lost_answer_anywhere_is_not_noticed() {
             let result = restored(&rig, storage, dir.path()).await;
             result.unwrap_or_else(|error| panic!("{fault:?} at request {call}: {error}"));
             assert_eq!(files(dir.path()), expected());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_at_every_request_of_a_restore_from_a_local_folder() {
+    let rig = Rig::with(&[&small(), &small_log()]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", folder.path().display());
+    let local = crate::storage::open(&url, &StorageOptions::default())
+        .await
+        .unwrap();
+    copy_objects(&*rig.bench.storage, &*local).await;
+    for call in 0..count(&rig).await {
+        for fault in [Fault::Before, Fault::FlipBit, Fault::Truncate] {
+            let (faults, dir) = (Faults::none(), tempfile::tempdir().unwrap());
+            faults.at(call, fault);
+            let storage = Arc::new(Faulty::new(local.clone(), faults));
+            let result = restored(&rig, storage, dir.path()).await;
+            let case = format!("{fault:?} at request {call}: {result:?}");
+            if result.is_err() {
+                let again = restored(&rig, local.clone(), dir.path()).await;
+                again.unwrap_or_else(|error| panic!("{case}, then {error}"));
+            }
+            assert_eq!(files(dir.path()), expected(), "{case}");
+            assert_eq!(
+                names(dir.path()),
+                ["audit", "memory"],
+                "{case}: nothing stays beside"
+            );
         }
     }
 }
