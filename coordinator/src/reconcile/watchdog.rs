@@ -95,82 +95,77 @@ pub async fn look(store: &Store, surroundings: &Surroundings<'_>) -> Result<Vec<
 
 /// Objectives that are not met.
 fn unready(readiness: &[Readiness]) -> Vec<Concern> {
-    let one = |ready: &Readiness, breach: Breach| {
-        let about = |severity, kind, message: String, remedy: &str| Concern {
-            severity,
-            kind,
-            host: Some(ready.host.clone()),
-            source: Some(ready.source.clone()),
-            message,
-            remedy: remedy.to_owned(),
-        };
-        let objective = ready.objective.as_ref()?;
-        Some(match breach {
-            Breach::Rpo => {
-                let most = spoken(objective.rpo?);
-                // An old gap is over; an old newest cut grows older.
-                let stale = ready
-                    .rpo_now
-                    .is_none_or(|age| objective.rpo.is_some_and(|most| age > most));
-                let severity = if stale { Severity::Page } else { Severity::Ticket };
-                let message = match (ready.rpo_now, ready.rpo_worst) {
-                    (Some(age), _) if stale => {
-                        format!("the newest snapshot is {} old, {most} are allowed", spoken(age))
-                    }
-                    (_, Some(gap)) => format!(
-                        "{} lay between two snapshots in the last week, {most} are allowed",
-                        spoken(gap)
-                    ),
-                    _ => format!("there is no snapshot, {most} are allowed between two"),
-                };
-                about(
-                    severity,
-                    "snapshot_stale",
-                    message,
-                    "drctl snapshot create, then look why the plan did not",
-                )
-            }
-            Breach::Proof | Breach::ProofAge => {
-                let wanted = objective
-                    .proof
-                    .map_or_else(String::new, |level| format!(" at level {level}"));
-                let message = match ready.last_proof {
-                    Some(at) => format!("the last drill that passed{wanted} was at {at}"),
-                    None => format!("no drill has passed{wanted}"),
-                };
-                about(
-                    Severity::Page,
-                    "proof_stale",
-                    message,
-                    "drctl drill start, then look at what it reports",
-                )
-            }
-            Breach::Rto => {
-                let most = spoken(objective.rto?);
-                let message = match ready.rto {
-                    Some(rto) => format!("the last restore took {}, {most} are allowed", spoken(rto)),
-                    None => format!("no restore was measured, {most} are allowed"),
-                };
-                about(
-                    Severity::Ticket,
-                    "rto_breached",
-                    message,
-                    "drctl drill start --kind restore, and look at its phases",
-                )
-            }
-        })
-    };
-    let mut concerns: Vec<Concern> = readiness
+    let breaches = readiness
         .iter()
-        .flat_map(|ready| {
-            ready
-                .breached
-                .iter()
-                .filter_map(move |breach| one(ready, *breach))
+        .flat_map(|ready| ready.breached.iter().map(move |breach| (ready, *breach)));
+    let mut concerns: Vec<Concern> = breaches
+        .filter_map(|(ready, breach)| {
+            let (severity, kind, message, remedy) = breached(ready, breach)?;
+            let about = of_host(&ready.host, severity, kind, message, remedy.to_owned());
+            Some(Concern {
+                source: Some(ready.source.clone()),
+                ..about
+            })
         })
         .collect();
+    // Too shallow and too old are one concern.
     concerns.dedup();
     concerns
+}
+
+/// What an objective that is not met means, and what to do.
+fn breached(ready: &Readiness, breach: Breach) -> Option<(Severity, &'static str, String, &'static str)> {
+    let objective = ready.objective.as_ref()?;
+    Some(match breach {
+        Breach::Rpo => {
+            let (severity, message) = stale(ready, objective.rpo?);
+            let remedy = "drctl snapshot create, then look why the plan did not";
+            (severity, "snapshot_stale", message, remedy)
+        }
+        Breach::Proof | Breach::ProofAge => {
+            let wanted = objective
+                .proof
+                .map_or_else(String::new, |level| format!(" at level {level}"));
+            let message = match ready.last_proof {
+                Some(at) => format!("the last drill that passed{wanted} was at {at}"),
+                None => format!("no drill has passed{wanted}"),
+            };
+            let remedy = "drctl drill start, then look at what it reports";
+            (Severity::Page, "proof_stale", message, remedy)
+        }
+        Breach::Rto => {
+            let most = spoken(objective.rto?);
+            let message = match ready.rto {
+                Some(rto) => format!("the last restore took {}, {most} are allowed", spoken(rto)),
+                None => format!("no restore was measured, {most} are allowed"),
+            };
+            let remedy = "drctl drill start --kind restore, and look at its phases";
+            (Severity::Ticket, "rto_breached", message, remedy)
+        }
+    })
+}
+
+/// How a recovery point is missed. An old gap is over; an old newest cut grows older.
+fn stale(ready: &Readiness, most: Duration) -> (Severity, String) {
+    let allowed = spoken(most);
+    match (ready.rpo_now, ready.rpo_worst) {
+        (Some(age), _) if age > most => {
+            let message = format!(
+                "the newest snapshot is {} old, {allowed} are allowed",
+                spoken(age)
+            );
+            (Severity::Page, message)
+        }
+        (Some(_), Some(gap)) => {
+            let gap = spoken(gap);
+            let message = format!("{gap} lay between two snapshots in the last week, {allowed} are allowed");
+            (Severity::Ticket, message)
+        }
+        _ => (
+            Severity::Page,
+            format!("there is no snapshot, {allowed} are allowed between two"),
+        ),
+    }
 }
 
 /// Sources whose newest drill of some kind failed.

@@ -9,6 +9,7 @@
 //! # Cancellation
 //! Dropping the future ends it at any point: what it writes is written as a whole.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,12 +51,24 @@ pub struct Options {
 pub struct Renewal {
     tls: Arc<Reloading>,
     options: Options,
+    waits: RangeInclusive<Duration>,
 }
 
 impl Renewal {
     /// Keeps the files of `tls` fresh.
     pub fn new(tls: Arc<Reloading>, options: Options) -> Self {
-        Self { tls, options }
+        Self {
+            tls,
+            options,
+            waits: SHORTEST_WAIT..=LONGEST_WAIT,
+        }
+    }
+
+    /// Waits between these after a failure, instead of half a minute to an hour.
+    #[must_use]
+    pub fn waiting(mut self, waits: RangeInclusive<Duration>) -> Self {
+        self.waits = waits;
+        self
     }
 
     /// Renews whenever it is time; never ends by itself.
@@ -143,7 +156,7 @@ impl Renewal {
             .ok()
             .and_then(|left| Duration::try_from(left).ok())
             .unwrap_or_default();
-        let wait = (left / 10).clamp(SHORTEST_WAIT, LONGEST_WAIT);
+        let wait = (left / 10).clamp(*self.waits.start(), *self.waits.end());
         wait.mul_f64(0.75 + self.options.chance.f64() / 2.0)
     }
 

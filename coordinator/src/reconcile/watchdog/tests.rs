@@ -189,3 +189,38 @@ async fn a_host_that_never_answers_needs_somebody_and_one_answer_ends_that() {
         assert_eq!(kinds(&bench).await, wanted, "after {index}");
     }
 }
+
+#[tokio::test]
+async fn objectives_that_are_not_met_say_how_far_and_what_to_do() {
+    let bench = Bench::new().await;
+    bench.attach("db-1", &[]).await;
+    let objective = super::super::objectives::Objective {
+        select: dr_proto::model::Selector::all(),
+        rpo: Some(Duration::from_secs(3_600)),
+        rto: None,
+        proof: Some(dr_proto::model::ProofLevel::Restored),
+        proof_age: Some(Duration::from_secs(86_400)),
+    };
+    bench.clock.pass(2 * 86_400);
+    bench.inventory("db-1", &[7_200]).await;
+    let ready = super::super::objectives::read(&bench.store, std::slice::from_ref(&objective))
+        .await
+        .unwrap();
+    let told: Vec<_> = unready(&ready)
+        .into_iter()
+        .map(|concern| (concern.kind, concern.message))
+        .collect();
+    let stale = (
+        "snapshot_stale",
+        "the newest snapshot is 2h old, 1h are allowed".to_owned(),
+    );
+    let unproved = ("proof_stale", "no drill has passed at level restored".to_owned());
+    assert_eq!(told, [stale, unproved]);
+    // Mended: a gap of two hours is told for a week, and pages nobody.
+    bench.inventory("db-1", &[60, 7_260]).await;
+    let ready = super::super::objectives::read(&bench.store, &[objective])
+        .await
+        .unwrap();
+    let told = unready(&ready).remove(0);
+    assert_eq!((told.severity, told.kind), (Severity::Ticket, "snapshot_stale"));
+}
