@@ -1,7 +1,7 @@
 //! Restores through the coordinator: onto other hosts, with and without their key; parts of a snapshot; only where the
 //! host allows it; interrupted ones go on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,13 +32,6 @@ fn member(name: &str, repositories: &str) -> Option<Host> {
     Some(host.with_lines(&lines))
 }
 
-/// The public half of a host's key, as its key file says it.
-fn public_key(host: &Host) -> String {
-    let text = std::fs::read_to_string(host.key_file()).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("# public key:"));
-    line.expect("a key file names its public half").trim().to_owned()
-}
-
 /// What the application has on `db-1`, as relative paths with hashes.
 struct Live {
     database: BTreeMap<PathBuf, blake3::Hash>,
@@ -53,11 +46,26 @@ impl Live {
         }
     }
 
-    /// The files of one table.
-    fn table(&self, table: &str) -> BTreeMap<PathBuf, blake3::Hash> {
-        let folder = PathBuf::from(format!("{table}.lance"));
-        let of_it = self.database.iter().filter(|(path, _)| path.starts_with(&folder));
-        of_it.map(|(path, hash)| (path.clone(), *hash)).collect()
+    /// Whether a restored database is the one that the application has. A snapshot takes what the heads of the tables
+    /// reference, so that histories that nobody can read any more are not among it; every file is as it was.
+    #[track_caller]
+    fn must_be(&self, restored: &Path) {
+        let restored = files::hashes(restored);
+        for (path, hash) in &restored {
+            assert_eq!(self.database.get(path), Some(hash), "{}", path.display());
+        }
+        let data = |path: &&PathBuf| path.extension().is_some_and(|ending| ending == "manifest");
+        let tables = |paths: &mut dyn Iterator<Item = &PathBuf>| -> BTreeSet<PathBuf> {
+            let manifests = paths.filter(data);
+            manifests
+                .filter_map(|path| Some(path.parent()?.to_owned()))
+                .collect()
+        };
+        assert_eq!(
+            tables(&mut restored.keys()),
+            tables(&mut self.database.keys()),
+            "a head of every table"
+        );
     }
 }
 
@@ -80,7 +88,7 @@ impl Neighbours {
         let lost = member("db-1", &repositories)?
             .with_database("memory", &unpacked.database())
             .with_log("audit", &unpacked.log())
-            .with_environment("DR_AGENT_REPOSITORY_RECOVERY_RECIPIENTS", &public_key(&with_key));
+            .with_environment("DR_AGENT_REPOSITORY_RECOVERY_RECIPIENTS", &with_key.public_key());
         let lost = fleet.enrol(lost, &[]);
         let _taken = lost.run(&["snapshot", "--no-facts"]).expect_code(0);
         let live = Live::of(&unpacked);
@@ -134,11 +142,13 @@ fn a_neighbour_with_the_key_restores_all_a_source_a_table_or_a_glob() {
     let live = &neighbours.live;
 
     let (whole, report) = neighbours.restore("whole", &[]);
-    assert_eq!(files::hashes(&whole.join("memory")), live.database);
+    live.must_be(&whole.join("memory"));
     assert_eq!(files::hashes(&whole.join("audit")), live.logs);
+    let written = files::files(&whole).len() as u64;
     assert_eq!(
         report["files"].as_u64(),
-        Some((live.database.len() + live.logs.len()) as u64)
+        Some(written),
+        "all that is there is in the report"
     );
 
     let (source, _) = neighbours.restore("source", &["--source", "audit"]);
@@ -146,7 +156,11 @@ fn a_neighbour_with_the_key_restores_all_a_source_a_table_or_a_glob() {
     assert!(!source.join("memory").exists(), "only the source that was named");
 
     let (table, _) = neighbours.restore("table", &["--table", "tool_calls"]);
-    assert_eq!(files::hashes(&table.join("memory")), live.table("tool_calls"));
+    let of_table = files::hashes(&table.join("memory"));
+    let mut expected = files::hashes(&whole.join("memory"));
+    expected.retain(|path, _| path.starts_with("tool_calls.lance"));
+    assert!(!of_table.is_empty());
+    assert_eq!(of_table, expected, "the table as it is, and nothing of another");
     assert!(!table.join("audit").exists());
 
     let (glob, _) = neighbours.restore("glob", &["--source", "audit", "--path", "audit.log.*"]);
@@ -229,7 +243,7 @@ fn a_plan_is_what_the_restore_then_does() {
         "what stands at the target is not touched unasked"
     );
     again.expect_said(&["exists"]);
-    let _exchanged = neighbours.ask("start", &to, &["--table", "tool_calls", "--existing", "exchange"]);
+    let _exchanged = neighbours.ask("start", &to, &["--table", "tool_calls", "--existing", "entries"]);
 }
 
 #[test]
@@ -372,7 +386,7 @@ fn a_restore_that_was_killed_goes_on_with_what_is_missing() {
         "{report:#}"
     );
     let live = Live::of(&unpacked);
-    assert_eq!(files::hashes(&to.join("memory")), live.database);
+    live.must_be(&to.join("memory"));
     assert_eq!(files::hashes(&to.join("audit")), live.logs);
     let _ended = agent.stop().expect_code(0);
 }

@@ -80,6 +80,17 @@ impl Host {
         self.path().join("host.key")
     }
 
+    /// The public half of the host's key, as its key file says it.
+    ///
+    /// # Panics
+    ///
+    /// If there is no key file yet.
+    pub fn public_key(&self) -> String {
+        let text = std::fs::read_to_string(self.key_file()).expect("read the host's key file");
+        let line = text.lines().find_map(|line| line.strip_prefix("# public key:"));
+        line.expect("a key file names its public half").trim().to_owned()
+    }
+
     /// The recovery key, as it would lie off the host.
     pub fn recovery_key(&self) -> PathBuf {
         self.path().join("recovery.key")
