@@ -57,7 +57,7 @@ impl Session {
     /// Dials the coordinator.
     pub(crate) async fn coordinator(&self) -> Result<Coordinator, Failure> {
         let resolved = self.resolve()?;
-        self.until_interrupted(async { Ok(Coordinator::connect(&resolved, self.timeout).await?) })
+        self.until_interrupted(Coordinator::connect(&resolved, self.timeout))
             .await
     }
 

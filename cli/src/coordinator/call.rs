@@ -213,7 +213,7 @@ pub(super) async fn unary<Q: Clone, A>(
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(status) => status,
             };
-            if again == 0 || !(status.code() == Code::Unavailable && is_outage(&status)) {
+            if again == 0 || !is_outage(&status) || status.code() == Code::DeadlineExceeded {
                 return Err(CallError::refused(doing, status));
             }
             tracing::debug!(doing, %status, "trying again");

@@ -47,7 +47,29 @@ impl Stream {
         }
         done
     }
+
+    /// A write that fails may have found the connection closed before anybody read why: the alert still waits there.
+    fn heard_out<T>(&mut self, context: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if matches!(done, Poll::Ready(Err(_))) {
+            let mut bytes = [0; 1024];
+            for _ in 0..MOST_READS {
+                let mut buffer = ReadBuf::new(&mut bytes);
+                match Pin::new(&mut self.tls).poll_read(context, &mut buffer) {
+                    Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                    Poll::Ready(Ok(())) | Poll::Pending => break,
+                    Poll::Ready(Err(error)) => {
+                        self.heard.note(&error);
+                        break;
+                    }
+                }
+            }
+        }
+        self.noted(done)
+    }
 }
+
+/// The most that is read of a connection that can not be written to any more.
+const MOST_READS: usize = 64;
 
 impl AsyncRead for Stream {
     fn poll_read(
@@ -67,16 +89,17 @@ impl AsyncWrite for Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.tls).poll_write(context, bytes);
-        self.noted(written)
+        self.heard_out(context, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.tls).poll_flush(context);
-        self.noted(flushed)
+        self.heard_out(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tls).poll_shutdown(context)
+        let ended = Pin::new(&mut self.tls).poll_shutdown(context);
+        self.heard_out(context, ended)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -89,6 +112,6 @@ impl AsyncWrite for Stream {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.tls).poll_write_vectored(context, slices);
-        self.noted(written)
+        self.heard_out(context, written)
     }
 }

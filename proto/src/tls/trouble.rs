@@ -40,7 +40,9 @@ fn about_certificates(error: &TlsError) -> Option<String> {
             match alert {
                 AlertDescription::CertificateExpired => "it has expired, or is not valid yet",
                 // A root of the same name and another key is another authority.
-                AlertDescription::UnknownCA | AlertDescription::DecryptError => "its authority is not trusted there",
+                AlertDescription::UnknownCA | AlertDescription::DecryptError => {
+                    "its authority is not trusted there"
+                }
                 AlertDescription::CertificateRevoked => "it was revoked",
                 AlertDescription::BadCertificate
                 | AlertDescription::UnsupportedCertificate
