@@ -262,7 +262,7 @@ pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
 }
 
 /// A connection with which bytes can be exchanged.
-pub(super) struct Line(tokio_rustls::client::TlsStream<tokio::net::TcpStream>);
+pub(super) struct Line(super::super::dialled::Stream);
 
 impl Line {
     pub(super) async fn dial(connector: &Connector, server: &Server) -> Result<Self, ConnectError> {
