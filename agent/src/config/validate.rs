@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use dr_proto::tls::Address;
+
 use super::error::Problem;
 use super::model::{Config, Credentials, Repository};
 use super::source::{Source, SourceKind, is_glob};
@@ -178,8 +180,7 @@ fn coordinator(config: &Config, findings: &mut Findings) {
         );
     }
     for (index, endpoint) in coordinator.endpoints.iter().enumerate() {
-        let valid =
-            url::Url::parse(endpoint).is_ok_and(|url| url.scheme() == "https" && url.host().is_some());
+        let valid = endpoint.parse::<Address>().is_ok();
         if !valid {
             findings.add(
                 format!("coordinator.endpoints[{index}]"),

@@ -102,9 +102,9 @@ impl Daemon {
         let gate = Gate::new(&config.agent.suspend_file);
         let vitals = Vitals::default();
         let (surveyor, inventory, survey) = Surveyor::new(session.clone());
-        let since = desk.recall(|memory| memory.contact()).await?;
+        // From the start on: a coordinator that answers at once is asked before missed slots are made up for.
         let standing = watch::Sender::new(Standing::Away {
-            since: since.unwrap_or(now),
+            since: now,
             reason: None,
         });
         let metrics = metrics(session, &vitals, &gate, standing.subscribe(), survey)?;
@@ -337,7 +337,10 @@ fn introduction(session: &Session, host: HostName) -> Introduction {
         allow: allow::stated(config),
         repository: repository.map(|repository| repository.url.clone()),
         encrypted: repository.is_some_and(|own| own.key_file.is_some() || own.key_command.is_some()),
-        probes: crate::probe::installed(config.agent.probes.as_deref()),
+        probes: crate::probe::installed(
+            config.agent.probes.as_deref(),
+            crate::job::probes::beside().as_deref(),
+        ),
     }
 }
 

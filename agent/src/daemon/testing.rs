@@ -153,8 +153,15 @@ impl Jobs for Scripted {
         };
         // A test that has seen enough no longer listens.
         let _gone = self.begun.send(begun);
+        let told = async {
+            match ended.await {
+                Ok(ended) => ended,
+                // The test looked and went on: the work lasts until it is halted.
+                Err(_) => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            ended = ended => ended.unwrap_or_else(|_| Ended::passed()),
+            ended = told => ended,
             () = halt.halted(), if self.obedient => {
                 let failure = Failure::new(Class::Cancelled, "stopped before it was done");
                 executor::failed(&task.work, &failure)

@@ -28,6 +28,7 @@ pub(super) fn known(error: &(dyn StdError + 'static)) -> Option<Class> {
                 .and_then(|error| listing(error))
         })
         .or_else(|| error.downcast_ref::<dr_lance::Error>().and_then(lance))
+        .or_else(|| error.downcast_ref::<dr_lance::pins::Breach>().map(breach))
         .or_else(|| {
             error
                 .downcast_ref::<dr_auditlog::capture::Error>()
@@ -105,6 +106,14 @@ fn lance(error: &dr_lance::Error) -> Option<Class> {
         Lance::Cancelled => Class::Cancelled,
         _ => return None,
     })
+}
+
+/// Pins that had to be let go: no damage and no mistake, the next snapshot may go better.
+fn breach(error: &dr_lance::pins::Breach) -> Class {
+    match error {
+        dr_lance::pins::Breach::NoSpace { .. } => Class::NoSpace,
+        dr_lance::pins::Breach::TooOld { .. } => Class::SourceBusy,
+    }
 }
 
 fn capturing(error: &dr_auditlog::capture::Error) -> Option<Class> {

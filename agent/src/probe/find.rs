@@ -46,12 +46,16 @@ fn versioned(folder: &Path, writer: Option<Version>) -> Option<PathBuf> {
     .map(|(_, program)| program)
 }
 
-/// Versions of the probes in a folder of probes, oldest first; without such a folder none is told by its version.
-pub fn installed(probes: Option<&Path>) -> Vec<String> {
-    let Some(entries) = probes.and_then(|folder| std::fs::read_dir(folder).ok()) else {
-        return Vec::new();
+/// The probes that are installed: by their versions, oldest first; or the one beside the agent's own program, which is
+/// of the agent's own release.
+pub fn installed(probes: Option<&Path>, beside: Option<&Path>) -> Vec<String> {
+    let Some(folder) = probes else {
+        let own = find(None, beside, None).map(|_| concat!("beside ", env!("CARGO_PKG_VERSION")).to_owned());
+        return own.into_iter().collect();
     };
-    let mut found: Vec<(Version, String)> = entries
+    let mut found: Vec<(Version, String)> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
         .filter_map(Result::ok)
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
@@ -83,6 +87,7 @@ mod tests {
         assert_eq!(find(Some("10.0.0-beta.3")), Some(new.clone()));
         assert_eq!(find(None), Some(new));
         assert_eq!(find(Some("15.0.0")), None);
+        assert_eq!(installed(Some(folder.path()), None), ["9.0.1", "14.0.2"]);
     }
 
     #[test]
@@ -94,5 +99,6 @@ mod tests {
             find(None, Some(folder.path()), Some("99.0.0")),
             Some(folder.path().join(PROGRAM))
         );
+        assert_eq!(installed(None, Some(folder.path())).len(), 1);
     }
 }

@@ -103,12 +103,19 @@ impl Book {
     fn ask_again(&mut self, task: StartTask, now: Timestamp) {
         let key = task.key;
         if self.memory().answer(&key).is_some() {
-            self.again.insert(key);
-            return;
+            return self.tell_again(key);
         }
         let why = "it was done before, and its result was acknowledged so long ago that it is forgotten here";
         let outcome = ended_at(now, TaskState::Inconclusive, "forgotten", why);
         self.unwritten.insert(key, result(task, outcome));
+    }
+
+    /// A result that is known is sent once more: one that is owed is sent anyway.
+    fn tell_again(&mut self, key: TaskKey) {
+        let mut owed = self.memory().owed().iter();
+        if !owed.any(|answer| answer.result.key == key) {
+            self.again.insert(key);
+        }
     }
 
     /// The task that did a slot, or does it, while no coordinator answered; unless the coordinator has its result:
@@ -204,10 +211,7 @@ impl Book {
         let key = cancel.key;
         let task = match (self.memory().opened(&key), self.memory().answer(&key)) {
             (Some(open), _) => open.task.clone(),
-            (None, Some(_)) => {
-                self.again.insert(key);
-                return;
-            }
+            (None, Some(_)) => return self.tell_again(key),
             (None, None) => {
                 tracing::debug!(task = %key.task, fence = %key.fence, "a task that is not known here was cancelled");
                 return;

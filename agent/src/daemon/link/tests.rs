@@ -434,7 +434,7 @@ async fn what_the_coordinator_says_is_remembered_and_told_to_one_that_forgot() {
     let plans = vec![PlanText {
         name: "nightly".to_owned(),
         text: "schema = 1".to_owned(),
-        hash: "00".to_owned(),
+        hash: dr_proto::model::plan::hash_of("schema = 1"),
     }];
     call.send(CoordinatorMessage::Plans(plans.clone())).await;
     let suspension = Suspension {
@@ -470,9 +470,9 @@ async fn when_the_daemon_ends_what_is_owed_is_still_sent() {
     let (mut call, _) = coordinator.attached().await;
     let task = task();
     call.start(&task).await;
-    let begun = agent.begun().await;
+    agent.begun().await.end(passed("{}"));
+    crate::daemon::testing::until_owed(&agent.desk, 1).await;
     agent.linked.cancel();
-    begun.end(passed("{}"));
     assert_eq!(call.result().await.key, task.key);
     call.send(CoordinatorMessage::Acknowledged(task.key)).await;
     soon(agent.link)
