@@ -433,7 +433,7 @@ mod tests {
             ),
             (format!("{head}dr_y 1\n"), "another family"),
             (format!("{head}dr_x NaN\n"), "no number"),
-            (format!("{head}dr_x{{a=\"1} 1\n"), "labels without end"),
+            (format!("{head}dr_x{{a=\"1 1\n"), "labels without end"),
             (format!("{head}dr_x{{a=\"1\"b=\"2\"}} 1\n"), "no comma"),
             (format!("{head}{head}dr_x 1\n"), "comes twice"),
             (
