@@ -121,7 +121,7 @@ fn rehearse(stage: &Stage, members: &[Member; 3]) -> Result<u8> {
                 "--source",
                 "memory",
                 "--table",
-                "memories.lance",
+                "memory",
                 "--to-host",
                 "db-3",
                 "--to",
