@@ -11,7 +11,7 @@
 //! that a coordinator hands out afterwards, is answered with the result that there is.
 //!
 //! # Crash consistency
-//! The [`journal`](super::journal) is written before anything is confirmed. What was taken on and not answered when
+//! The [`journal`] is written before anything is confirmed. What was taken on and not answered when
 //! the process died ends as inconclusive{interrupted} at the next start. Where the journal can not be written, a task
 //! is not taken on; a result that can not be written down is sent all the same.
 

@@ -10,7 +10,7 @@
 //! its answer says so, and the state lock keeps anything else from beginning beside it.
 //!
 //! # Crash consistency
-//! See the [`desk`](super::desk).
+//! See the [`desk`].
 
 mod answer;
 mod halt;

@@ -1,7 +1,7 @@
 //! Who this host is to the fleet: how it gets its certificate, and how it keeps it.
 //!
 //! # Overview
-//! [`enroll`] trades a one-time token for a certificate: it dials without one, knows the coordinator by the
+//! [`enroll()`] trades a one-time token for a certificate: it dials without one, knows the coordinator by the
 //! fingerprint in the token, and asks for a certificate for a key that never leaves the host. [`Renewal`] asks for the
 //! next one when two thirds of a certificate's life are over, over the connection that the old one opens. [`Expiry`]
 //! tells Prometheus when the certificate ends.

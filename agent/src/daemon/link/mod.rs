@@ -2,7 +2,7 @@
 //!
 //! # Overview
 //! [`Link::run`] tries the endpoints in order, speaks on the first that answers until the stream ends, and waits
-//! before it tries again. [`stream`] is one such stream. Everybody else sees the [`Standing`].
+//! before it tries again. `stream` is one such stream. Everybody else sees the [`Standing`].
 //!
 //! # Retries
 //! Waits double up to a minute, with jitter; a stream that lived for a minute begins anew. A coordinator that says

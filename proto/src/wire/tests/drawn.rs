@@ -10,8 +10,9 @@ use proptest::prelude::*;
 use crate::model::{
     AgentMessage, Allow, CancelTask, CheckKind, CheckWork, CoordinatorMessage, DrillKind, DrillWork,
     Existing, Fence, Goodbye, GoodbyeReason, Heartbeat, Hello, History, HostName, Inventory, Labels,
-    PlanText, Progress, RestoreWork, RunId, Slot, SnapshotInfo, SnapshotWork, SourceInfo, SourceKind, StartTask,
-    Suspension, TaskId, TaskKey, TaskOutcome, TaskResult, TaskState, TaskUpdate, Welcome, Work, plan,
+    PlanText, Progress, RestoreWork, RunId, Slot, SnapshotInfo, SnapshotWork, SourceInfo, SourceKind,
+    StartTask, Suspension, TaskId, TaskKey, TaskOutcome, TaskResult, TaskState, TaskUpdate, Welcome, Work,
+    plan,
 };
 
 fn moment() -> impl Strategy<Value = Timestamp> {
@@ -70,7 +71,10 @@ fn work() -> impl Strategy<Value = Work> {
         prop::option::of(1..u64::MAX),
         names(),
         prop::option::of(0.0..=1.0),
-        prop::option::of(prop::sample::select(vec![SourceKind::Lancedb, SourceKind::AuditLog])),
+        prop::option::of(prop::sample::select(vec![
+            SourceKind::Lancedb,
+            SourceKind::AuditLog,
+        ])),
     )
         .prop_map(
             |(kind, snapshot, from_host, bytes_budget, hooks, recall_tolerance, only)| {
