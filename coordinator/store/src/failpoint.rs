@@ -7,11 +7,41 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 static HITS: AtomicU64 = AtomicU64::new(0);
 
+/// All of them, in the store and in the coordinator above it: a test that goes through this list misses none.
+pub const POINTS: [&str; 21] = [
+    "backup.sealed",
+    "dispatcher.sent",
+    "enrolment.signed",
+    "gateway.result.filed",
+    "hello.step",
+    "recover.checked",
+    "store.cancel",
+    "store.enroll",
+    "store.expire",
+    "store.lose",
+    "store.offer",
+    "store.offered",
+    "store.prune",
+    "store.result",
+    "store.result.committed",
+    "store.result.stepped",
+    "store.run.commit",
+    "store.run.committed",
+    "store.run.made",
+    "store.settle",
+    "store.task.made",
+];
+
 /// Kills this process with SIGKILL if the environment names `point`; does nothing in release builds.
+///
+/// # Panics
+///
+/// In development builds, if [`POINTS`] lacks the point: no test would go there.
 pub fn reach(point: &str) {
     if !cfg!(debug_assertions) {
         return;
     }
+    debug_assert!(POINTS.contains(&point), "failpoint {point} is not in POINTS");
     let Ok(wanted) = std::env::var("DR_FAILPOINT") else {
         return;
     };

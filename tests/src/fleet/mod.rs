@@ -3,6 +3,7 @@
 //! Certificates come from the fleet's own authority, agents enrol with tokens: nothing is arranged behind the
 //! binaries' backs. [`simulated`] adds hosts by the dozen that speak the same protocol and do no work.
 
+pub mod mixed;
 pub mod simulated;
 
 use std::net::SocketAddr;
@@ -20,8 +21,13 @@ use crate::process::{Finished, Running};
 /// How long one command may take. Generous: machines that run tests are slow and shared.
 pub const DEADLINE: Duration = Duration::from_secs(240);
 
+/// How long a fleet may take to come to what a case waits for.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How often it is looked at.
+const POLL: Duration = Duration::from_millis(100);
+
 /// Heartbeats are quick here, so that a case sees a lost agent within seconds.
-const QUICK: &str = "agents = { heartbeat = \"1s\", lost_after = \"5s\", max_clock_skew = \"30s\" }\n";
+pub const QUICK: &str = "agents = { heartbeat = \"1s\", lost_after = \"5s\", max_clock_skew = \"30s\" }\n";
 
 /// A coordinator with its authority, store and operators.
 #[derive(Debug)]
@@ -248,6 +254,30 @@ impl Fleet {
         self.drctl(&arguments).expect_code(0).json()
     }
 
+    /// Asks the command line until the answer satisfies, and gives it.
+    ///
+    /// # Panics
+    ///
+    /// If it does not in time.
+    pub async fn until(
+        &self,
+        question: &[&str],
+        satisfied: impl Fn(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let answer = self.ask(question);
+            if satisfied(&answer) {
+                return answer;
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "drctl {question:?} never said what it should: {answer:#}"
+            );
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
     /// A certificate for somebody else, issued by the fleet's authority.
     ///
     /// # Panics
@@ -292,6 +322,19 @@ impl Fleet {
     /// If a command refuses.
     #[track_caller]
     pub fn enrol_over(&self, host: Host, labels: &[&str], endpoint: SocketAddr) -> Host {
+        let (host, token) = self.invite(host, labels, endpoint);
+        let _enrolled = host.run(&["enroll", "--token", &token]).expect_code(0);
+        host.set_up();
+        host
+    }
+
+    /// Prepares a host that may become a member: its configuration, and a token that is not used yet.
+    ///
+    /// # Panics
+    ///
+    /// If no token is made.
+    #[track_caller]
+    pub fn invite(&self, host: Host, labels: &[&str], endpoint: SocketAddr) -> (Host, String) {
         let name = host.name().to_owned();
         let mut arguments = vec!["agent", "token", "--host", &name];
         for label in labels {
@@ -305,9 +348,7 @@ impl Fleet {
         let membership = self.membership(&name, endpoint);
         let host = host.with_lines(&membership);
         host.configure();
-        let _enrolled = host.run(&["enroll", "--token", &text]).expect_code(0);
-        host.set_up();
-        host
+        (host, text)
     }
 }
 

@@ -6,14 +6,15 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dr_coordinator::pki::{Authority, Names};
 use dr_proto::client::{Client, Options};
 use dr_proto::model::{
-    AgentMessage, Allow, CoordinatorMessage, DrillKind, Heartbeat, Hello, HostName, Identity, PROTOCOL,
-    Progress, Role, StartTask, TaskKey, TaskOutcome, TaskResult, TaskState, TaskUpdate,
+    AgentMessage, Allow, CoordinatorMessage, DrillKind, Goodbye, Heartbeat, Hello, HostName, Identity,
+    PROTOCOL, Progress, Role, StartTask, TaskKey, TaskOutcome, TaskResult, TaskState, TaskUpdate,
 };
 use dr_proto::tls::{ConnectTimeouts, Connector, Files, Fresh, Reloading, SystemTime};
 use dr_proto::v1;
@@ -51,7 +52,11 @@ struct Entry {
 struct Journal {
     entries: BTreeMap<TaskKey, Entry>,
     welcomes: u64,
+    goodbye: Option<Goodbye>,
 }
+
+/// How many processes there were: each has an incarnation of its own.
+static STARTS: AtomicU64 = AtomicU64::new(0);
 
 /// One simulated host.
 #[derive(Debug)]
@@ -138,6 +143,7 @@ impl SimulatedHost {
         self.kill();
         let line = Line {
             name: self.name.clone(),
+            incarnation: format!("{}-{}", self.name, STARTS.fetch_add(1, Ordering::Relaxed)),
             protocol: self.protocol,
             clock_ahead: self.clock_ahead,
             behaviour: self.behaviour.subscribe(),
@@ -170,6 +176,11 @@ impl SimulatedHost {
         lock(&self.journal).welcomes
     }
 
+    /// With what words the coordinator sent it away last.
+    pub fn goodbye(&self) -> Option<Goodbye> {
+        lock(&self.journal).goodbye.clone()
+    }
+
     /// How often each attempt was executed.
     pub fn executions(&self) -> BTreeMap<TaskKey, u32> {
         let journal = lock(&self.journal);
@@ -190,6 +201,7 @@ impl Drop for SimulatedHost {
 /// What one stream needs.
 struct Line {
     name: HostName,
+    incarnation: String,
     protocol: u32,
     clock_ahead: jiff::SignedDuration,
     behaviour: watch::Receiver<Behaviour>,
@@ -239,7 +251,10 @@ impl Line {
                     }
                     Vec::new()
                 }
-                Ok(CoordinatorMessage::Goodbye(_)) => return,
+                Ok(CoordinatorMessage::Goodbye(goodbye)) => {
+                    lock(&self.journal).goodbye = Some(goodbye);
+                    return;
+                }
                 Ok(_) | Err(_) => Vec::new(),
             };
             for answer in answers {
@@ -257,7 +272,7 @@ impl Line {
             protocol: self.protocol,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             host: self.name.clone(),
-            incarnation: format!("{}-{}", self.name, journal.welcomes),
+            incarnation: self.incarnation.clone(),
             clock: self.clock(),
             capabilities: Vec::new(),
             allow: Allow {
