@@ -74,9 +74,9 @@ fn lost(state: AgentState, record: &HostRecord) -> Option<String> {
 
 fn clock(skew: SignedDuration, most: Duration) -> Option<String> {
     (skew.unsigned_abs() > most).then(|| {
-        let side = if skew.is_negative() { "behind" } else { "ahead" };
+        let side = if skew.is_negative() { "behind" } else { "ahead of" };
         format!(
-            "clock skew: {} s {side} of the coordinator's; set up time synchronisation there",
+            "clock skew: {} s {side} the coordinator's; set up time synchronisation there",
             skew.unsigned_abs().as_secs()
         )
     })
