@@ -243,11 +243,10 @@ async fn a_plan_that_comes_after_another_follows_each_of_its_runs() {
     let deadline = Instant::now() + DEADLINE;
     let followed = loop {
         let runs = hosts.fleet.ask(&["run", "list"]);
-        let of_proof = runs["runs"].as_array().expect("a list of runs").iter();
+        let mut of_proof = runs["runs"].as_array().expect("a list of runs").iter();
         let done = of_proof
-            .filter(|run| run["plan"] == "proof" && run["state"] == "passed")
-            .cloned()
-            .next();
+            .find(|run| run["plan"] == "proof" && run["state"] == "passed")
+            .cloned();
         match done {
             Some(run) => break run,
             None => assert!(Instant::now() < deadline, "no run of `proof` followed: {runs:#}"),

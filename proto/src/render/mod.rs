@@ -2,7 +2,7 @@
 //!
 //! # Overview
 //! Whatever asked questions and got answers becomes an [`Evidence`]: a drill's [`Report`] by `From`, a live check or
-//! a check of a repository by filling it. [`junit`] and [`markdown`] draw that one shape, so that agents and operators'
+//! a check of a repository by filling it. [`junit()`] and [`markdown()`] draw that one shape, so that agents and operators'
 //! tools say the same of the same thing.
 //!
 //! What could not be asked is an error in JUnit and a question mark in Markdown, never a pass.
