@@ -2,8 +2,8 @@
 
 use toml::{Table, Value};
 
-use super::diagnose::suggest;
 use super::error::Error;
+use dr_proto::model::document::suggest;
 
 /// How a variable's text becomes a TOML value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

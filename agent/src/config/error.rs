@@ -1,32 +1,8 @@
 //! What can be wrong with a configuration.
 
-use std::fmt;
 use std::path::PathBuf;
 
-/// One thing that is wrong: where, what, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The line, where a file is to blame.
-    pub line: Option<usize>,
-    /// The key, such as `source[0].path`; empty for a syntax error.
-    pub key: String,
-    /// What is wrong, with the value.
-    pub reason: String,
-    /// What to do.
-    pub hint: Option<String>,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(line) = self.line {
-            write!(f, "line {line}: ")?;
-        }
-        if !self.key.is_empty() {
-            write!(f, "`{}`: ", self.key)?;
-        }
-        f.write_str(&self.reason)
-    }
-}
+pub use dr_proto::model::document::Problem;
 
 /// Why there is no configuration to work with.
 #[derive(Debug, thiserror::Error)]

@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use dr_proto::model::document as diagnosis;
 use toml::{Table, Value};
 
 use super::error::{Error, Problem};
-use super::{Config, diagnose, environment, validate};
+use super::{Config, environment, validate};
 
 /// Where the configuration lies when nobody says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/drctl/agent.toml";
@@ -91,7 +92,7 @@ fn read(path: &Path) -> Result<String, Error> {
 
 /// The file alone, read strictly first: an error in it then carries its line.
 fn parse(file: Option<&Path>, text: &str) -> Result<Table, Error> {
-    let complain = |error: &toml::de::Error| blame(file, text, vec![diagnose::problem(text, error)]);
+    let complain = |error: &toml::de::Error| blame(file, text, vec![diagnosis::problem(text, error)]);
     toml::from_str::<Config>(text).map_err(|error| complain(&error))?;
     toml::from_str(text).map_err(|error| complain(&error))
 }
@@ -104,7 +105,7 @@ fn apply_environment(
 ) -> Result<Config, Error> {
     let read = |document: &Table| Value::Table(document.clone()).try_into::<Config>();
     let mut config =
-        read(document).map_err(|error| blame(file, text, vec![diagnose::problem("", &error)]))?;
+        read(document).map_err(|error| blame(file, text, vec![diagnosis::problem("", &error)]))?;
     let mut variables: Vec<(&str, &str)> = surroundings
         .variables
         .iter()
@@ -114,7 +115,7 @@ fn apply_environment(
     for (variable, value) in variables {
         if environment::apply(document, variable, value)? {
             config = read(document).map_err(|error| {
-                let problem = diagnose::problem("", &error);
+                let problem = diagnosis::problem("", &error);
                 Error::Variable {
                     variable: variable.to_owned(),
                     reason: problem.reason,
@@ -164,7 +165,7 @@ fn blame(file: Option<&Path>, text: &str, mut problems: Vec<Problem>) -> Error {
     };
     for problem in &mut problems {
         if problem.line.is_none() && !problem.key.is_empty() {
-            problem.line = diagnose::line_of_key(text, &problem.key);
+            problem.line = diagnosis::line_of_key(text, &problem.key);
         }
     }
     Error::File {

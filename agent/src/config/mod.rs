@@ -2,7 +2,6 @@
 //! `validate`. Unknown keys are refused with the line and the likely meaning, because a misspelt key that is
 //! ignored is a backup that does not happen.
 
-mod diagnose;
 mod environment;
 mod error;
 mod load;
