@@ -18,19 +18,20 @@ const EVERYBODY: [&str; 4] = ["snapshot", "create", "--select", "*"];
 
 /// Killed here, the coordinator has not made the run: it is all there, or not at all.
 const BEFORE_THE_RUN: [&str; 3] = ["store.run.made", "store.task.made:7", "store.run.commit"];
-/// Killed at each of these one after another, all within one run; the first is reached by the request itself.
-const WITHIN_A_RUN: [&str; 10] = [
+/// Killed at each of these one after another, all within one run. The first is reached by the request itself, and each
+/// leaves at least one task on which the next is reached.
+const WITHIN_A_RUN: [&str; 8] = [
     "store.run.committed",
     "store.offer",
     "store.offered",
-    "dispatcher.sent:3",
-    "hello.step:2",
+    "hello.step",
     "store.result.stepped",
-    "store.result:2",
-    "store.result.committed:2",
-    "gateway.result.filed:2",
+    "store.result",
+    "store.result.committed",
     "store.settle",
 ];
+/// The same within another run.
+const WITHIN_ANOTHER: [&str; 2] = ["dispatcher.sent", "gateway.result.filed"];
 /// Reached by a run that is given up, in part or as a whole.
 const GIVEN_UP: [&str; 3] = ["store.cancel", "store.expire", "store.lose"];
 /// Reached while a host enrols.
@@ -43,6 +44,7 @@ fn no_failpoint_of_the_coordinator_is_left_out() {
     let groups = [
         &BEFORE_THE_RUN[..],
         &WITHIN_A_RUN,
+        &WITHIN_ANOTHER,
         &GIVEN_UP,
         &ENROLMENT,
         &HOUSEKEEPING,
@@ -59,9 +61,7 @@ fn no_failpoint_of_the_coordinator_is_left_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_survives_a_coordinator_that_is_killed_at_every_step() {
     let case = "a_run_survives_a_coordinator_that_is_killed_at_every_step";
-    // A few at a time, so that there is work left after each death.
-    let few = "limits = { tasks = 6 }\n";
-    let Some(mut mixed) = Mixed::start_with(few, 3, 17).await else {
+    let Some(mut mixed) = Mixed::start(3, 17).await else {
         return dr_tests::skip(case, NOT_BUILT);
     };
     for point in BEFORE_THE_RUN {
@@ -96,6 +96,20 @@ async fn a_run_survives_a_coordinator_that_is_killed_at_every_step() {
     mixed.expect_all_passed(&mixed.fleet.ask(&["run", "show", &run]), 1);
     mixed.expect_executions(|_| 1);
     mixed.expect_snapshots(1).await;
+
+    let [sent, filed] = WITHIN_ANOTHER;
+    mixed.until_connected(mixed.len()).await;
+    mixed.fleet.restart_until(Some(sent));
+    let _perhaps_answered = mixed.fleet.drctl(&EVERYBODY);
+    let _died = mixed.fleet.wait_for_death().expect_code(137);
+    mixed.fleet.restart_until(Some(filed));
+    let _died = mixed.fleet.wait_for_death().expect_code(137);
+    mixed.fleet.restart();
+    let runs = mixed.fleet.ask(&["run", "list", "-n", "1"]);
+    let run = runs["runs"][0]["id"].as_str().unwrap();
+    mixed.expect_all_passed(&mixed.ended(run).await, 1);
+    mixed.expect_executions(|_| 2);
+    mixed.expect_snapshots(2).await;
     mixed.expect_audit_intact();
 }
 
@@ -132,7 +146,7 @@ async fn what_is_given_up_ends_once_and_a_retry_takes_only_that() {
     for host in &mixed.simulated[..3] {
         host.behave(Behaviour::Wedge);
     }
-    let run = mixed.ask_all(&["--deadline", "10s"]);
+    let run = mixed.ask_all(&["--deadline", "15s"]);
     let wedged = |host: &str| ["sim-1", "sim-2", "sim-3"].contains(&host);
     let only_they_run = |run: &Value| run["run"]["tasks"] == json!({ "passed": 7, "running": 3 });
     let _others_ended = mixed.fleet.until(&["run", "show", &run], only_they_run).await;
@@ -300,5 +314,69 @@ fn a_host_enrols_though_the_coordinator_dies_over_it() {
     std::fs::remove_file(fleet.path().join("db-1.pem")).unwrap();
     std::fs::remove_file(fleet.path().join("db-1.key")).unwrap();
     let _refused = other.run(&enrol).expect_code(77);
+    assert_eq!(fleet.ask(&["audit", "verify"])["intact"], true);
+}
+
+#[test]
+fn housekeeping_that_is_killed_leaves_nothing_half_done() {
+    let case = "housekeeping_that_is_killed_leaves_nothing_half_done";
+    let (Some(mut fleet), Some(host)) = (Fleet::start(), Host::new()) else {
+        return dr_tests::skip(case, NOT_BUILT);
+    };
+    let [sealed, checked, pruned] = HOUSEKEEPING;
+    fleet.restart_until(Some(pruned));
+    let _died = fleet.wait_for_death().expect_code(137);
+    fleet.restart();
+
+    let _known = fleet.ask(&["agent", "token", "--host", "db-1"]);
+    let before = fleet.ask(&["agent", "token", "list"])["tokens"].take();
+    host.set_up();
+    let key = std::fs::read_to_string(host.recovery_key()).unwrap();
+    let public = key.lines().find_map(|line| line.strip_prefix("# public key:"));
+    let public = public.expect("a key file names its public half").trim();
+    let (config, copies) = (fleet.config(), fleet.path().join("copies"));
+    let (config, folder) = (config.display().to_string(), copies.display().to_string());
+    let backup = [
+        "backup",
+        "--config",
+        &config,
+        "--to",
+        &folder,
+        "--recipient",
+        public,
+    ];
+    let _died = fleet.coordinator_until(Some(sealed), &backup).expect_code(137);
+    let all = || dr_tests::files::files(&copies);
+    assert!(
+        all()
+            .iter()
+            .all(|file| file.extension().is_some_and(|ending| ending == "part")),
+        "what is not whole has no name of a copy: {:?}",
+        all()
+    );
+    let json: Vec<&str> = backup.iter().copied().chain(["--output", "json"]).collect();
+    let made = fleet.coordinator(&json).expect_code(0).json();
+    let copy = made["copy"].as_str().unwrap().to_owned();
+
+    fleet.kill();
+    fleet.lose_store();
+    let identity = host.recovery_key().display().to_string();
+    let recover = [
+        "recover",
+        "--config",
+        &config,
+        "--from",
+        &copy,
+        "--identity",
+        &identity,
+    ];
+    let _died = fleet.coordinator_until(Some(checked), &recover).expect_code(137);
+    assert!(
+        !fleet.store().exists(),
+        "a store is there as a whole or not at all"
+    );
+    let _recovered = fleet.coordinator(&recover).expect_code(0);
+    fleet.restart();
+    assert_eq!(fleet.ask(&["agent", "token", "list"])["tokens"], before);
     assert_eq!(fleet.ask(&["audit", "verify"])["intact"], true);
 }

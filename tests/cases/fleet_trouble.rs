@@ -24,7 +24,7 @@ fn simulated(fleet: &Fleet, name: &str) -> SimulatedHost {
 }
 
 /// Waits until so many agents are connected.
-async fn connected(fleet: &Fleet, count: usize) {
+pub(crate) async fn connected(fleet: &Fleet, count: usize) {
     let _status = fleet
         .until(&["status"], |status| status["agents_connected"] == count)
         .await;
@@ -299,7 +299,11 @@ async fn a_suspended_host_waits_says_why_and_goes_on() {
 }
 
 /// A member with an audit log whose repository is at `repository`, its agent, and what keeps the log there.
-fn member(fleet: &Fleet, name: &str, repository: Option<&Path>) -> Option<(Host, Agent, fixtures::Unpacked)> {
+pub(crate) fn member(
+    fleet: &Fleet,
+    name: &str,
+    repository: Option<&Path>,
+) -> Option<(Host, Agent, fixtures::Unpacked)> {
     let data = fixtures::small().last()?.unpack();
     let mut host = Host::new()?.with_name(name).with_log("audit", &data.log());
     if let Some(path) = repository {
@@ -346,46 +350,4 @@ async fn a_full_disk_is_reported_where_it_is() {
     let again = fleet.ask(&["run", "retry", &run, "--wait"]);
     assert_eq!(again["run"]["state"], "passed", "{again:#}");
     drop((full, well));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_store_is_filled_again_by_the_agents() {
-    let case = "a_lost_store_is_filled_again_by_the_agents";
-    let Some(mut fleet) = Fleet::start() else {
-        return dr_tests::skip(case, NOT_BUILT);
-    };
-    let Some((host, _agent, _data)) = member(&fleet, "db-1", None) else {
-        return dr_tests::skip(case, NOT_BUILT);
-    };
-    connected(&fleet, 1).await;
-    let taken = fleet.ask(&["snapshot", "create", "--host", "db-1", "--wait"]);
-    assert_eq!(taken["run"]["state"], "passed", "{taken:#}");
-    let has_one = |list: &Value| list["snapshots"].as_array().is_some_and(|all| all.len() == 1);
-    let known = ["snapshot", "list", "--host", "db-1"];
-    let before = fleet.until(&known, has_one).await;
-    fleet.kill();
-    for ending in ["", "-wal", "-shm"] {
-        let file = format!("{}{ending}", fleet.store().display());
-        match std::fs::remove_file(&file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{file}: {error}"),
-            _ => {}
-        }
-    }
-    fleet.restart();
-    connected(&fleet, 1).await;
-    let after = fleet.until(&known, has_one).await;
-    assert_eq!(after["snapshots"][0]["id"], before["snapshots"][0]["id"]);
-    // The agent tells what it remembers, so that what was proved stays proved, and does none of it again.
-    let runs = fleet
-        .until(&["run", "list"], |runs| {
-            runs["runs"].as_array().is_some_and(|runs| !runs.is_empty())
-        })
-        .await;
-    assert_eq!(runs["runs"][0]["state"], "passed", "{runs:#}");
-    let next = fleet.ask(&["snapshot", "create", "--host", "db-1", "--wait"]);
-    assert_eq!(next["run"]["state"], "passed", "{next:#}");
-    let list = host
-        .run(&["snapshots", "list", "--output", "json"])
-        .expect_code(0);
-    assert_eq!(list.json().as_array().map(Vec::len), Some(2), "{list:?}");
 }

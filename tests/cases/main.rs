@@ -10,6 +10,7 @@ mod damage;
 mod doubt;
 mod evidence;
 mod fixtures;
+mod fleet_offline;
 mod fleet_plans;
 mod fleet_restore;
 mod fleet_scripts;

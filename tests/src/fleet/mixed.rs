@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::simulated::SimulatedHost;
-use super::{Agent, Fleet, QUICK};
+use super::{Agent, Fleet};
 use crate::fixtures::{self, Unpacked};
 use crate::host::Host;
 use crate::network::Network;
@@ -87,16 +87,7 @@ impl Mixed {
     ///
     /// If one of them refuses.
     pub async fn start(real: usize, simulated: usize) -> Option<Self> {
-        Self::start_with("", real, simulated).await
-    }
-
-    /// The same with further lines of the coordinator's configuration.
-    ///
-    /// # Panics
-    ///
-    /// If one of them refuses.
-    pub async fn start_with(lines: &str, real: usize, simulated: usize) -> Option<Self> {
-        let fleet = Fleet::start_with(&format!("{QUICK}{lines}"))?;
+        let fleet = Fleet::start()?;
         let network = Network::before(fleet.address()).await;
         let mut hosts = Vec::new();
         for number in 1..=real {

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(100);
 
 /// Heartbeats are quick here, so that a case sees a lost agent within seconds.
-pub const QUICK: &str = "agents = { heartbeat = \"1s\", lost_after = \"5s\", max_clock_skew = \"30s\" }\n";
+const QUICK: &str = "agents = { heartbeat = \"1s\", lost_after = \"5s\", max_clock_skew = \"30s\" }\n";
 
 /// A coordinator with its authority, store and operators.
 #[derive(Debug)]
@@ -92,6 +92,15 @@ impl Fleet {
         self.folder.path()
     }
 
+    /// The coordinator's process id.
+    ///
+    /// # Panics
+    ///
+    /// If it does not run.
+    pub fn id(&self) -> u32 {
+        self.running.as_ref().expect("the coordinator runs").id()
+    }
+
     /// The authority's folder, with the coordinator's certificate and the first operator's.
     pub fn pki(&self) -> PathBuf {
         self.path().join("pki")
@@ -116,7 +125,8 @@ impl Fleet {
         self.metrics.expect("the coordinator serves metrics")
     }
 
-    fn config(&self) -> PathBuf {
+    /// The coordinator's configuration file.
+    pub fn config(&self) -> PathBuf {
         self.path().join("coordinator.toml")
     }
 
@@ -144,9 +154,38 @@ impl Fleet {
     /// If it hangs.
     #[track_caller]
     pub fn coordinator(&self, arguments: &[&str]) -> Finished {
+        self.coordinator_until(None, arguments)
+    }
+
+    /// The same, perhaps to be killed at a failpoint.
+    ///
+    /// # Panics
+    ///
+    /// If it hangs.
+    #[track_caller]
+    pub fn coordinator_until(&self, failpoint: Option<&str>, arguments: &[&str]) -> Finished {
         let mut command = Command::new(&self.coordinator);
         command.args(arguments).env_remove("DR_FAILPOINT");
+        command.envs(failpoint.map(|point| ("DR_FAILPOINT", point)));
         Running::start(&mut command).finish(DEADLINE)
+    }
+
+    /// Takes the store away, as a lost disk does. The coordinator must not be running.
+    ///
+    /// # Panics
+    ///
+    /// If it can not be removed.
+    #[track_caller]
+    pub fn lose_store(&self) {
+        for ending in ["", "-wal", "-shm"] {
+            let file = format!("{}{ending}", self.store().display());
+            match std::fs::remove_file(&file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    panic!("remove {file}: {error}")
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Starts the coordinator, again at the address that it had.
