@@ -287,11 +287,12 @@ mod tests {
 
     #[test]
     fn a_token_survives_being_carried() {
-        let text = token().expose();
-        assert_eq!(text.parse::<EnrolmentToken>().unwrap(), token());
+        let token = token();
+        let text = token.expose();
+        assert_eq!(text.parse::<EnrolmentToken>().unwrap(), token);
         let (head, tail) = text.split_at(70);
         let wrapped = format!("  {head}\n{tail}\r\n");
-        assert_eq!(wrapped.parse::<EnrolmentToken>().unwrap(), token());
+        assert_eq!(wrapped.parse::<EnrolmentToken>().unwrap(), token);
     }
 
     #[test]
