@@ -143,6 +143,10 @@ async fn a_late_clock_an_old_version_and_a_twin_are_named() {
 
     let turned_away = |page: &Page| page.value("dr_agent_streams_total", &[("end", "version")]);
     assert!(turned_away(&Page::scrape(fleet.metrics())) >= 1.0);
+    let status = fleet.ask(&["status"]);
+    let concerns = status["concerns"].as_array().expect("a list of concerns").iter();
+    let mut named = concerns.filter(|concern| concern["kind"] == "agent_turned_away");
+    assert!(named.any(|concern| concern["host"] == "alien"), "{status:#}");
     let goodbye = alien.goodbye().expect("it was told why");
     assert_eq!(goodbye.reason, GoodbyeReason::Version);
     assert!(

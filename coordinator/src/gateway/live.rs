@@ -36,6 +36,16 @@ struct Streams {
     last_number: u64,
     hosts: HashMap<HostName, Entry>,
     duplicates: HashMap<HostName, Duplicate>,
+    turned_away: HashMap<HostName, TurnedAway>,
+}
+
+/// An agent whose version is too far from ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TurnedAway {
+    /// When it came last.
+    pub at: Timestamp,
+    /// The minor version of the protocol that it speaks.
+    pub protocol: u32,
 }
 
 /// Two processes that came with the certificate of one host, at nearly the same time.
@@ -315,6 +325,24 @@ impl Live {
         let streams = self.lock();
         let usable = streams.hosts.iter().filter(|(_, entry)| entry.is_usable());
         usable.map(|(host, entry)| (host.clone(), entry.number)).collect()
+    }
+
+    /// Notes that an agent's version is too far from ours.
+    pub(super) fn note_turned_away(&self, host: &HostName, turned_away: TurnedAway) {
+        // Only who has a certificate gets here: the fleet bounds it.
+        self.lock().turned_away.insert(host.clone(), turned_away);
+    }
+
+    /// Hosts whose agents were turned away since `since` and have no stream.
+    pub fn turned_away(&self, since: Timestamp) -> Vec<(HostName, TurnedAway)> {
+        let streams = self.lock();
+        let fresh = streams
+            .turned_away
+            .iter()
+            .filter(|(host, turned_away)| turned_away.at >= since && !streams.hosts.contains_key(*host));
+        fresh
+            .map(|(host, turned_away)| (host.clone(), *turned_away))
+            .collect()
     }
 
     /// Notes that two processes came with one host's certificate.

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::StreamExt;
 
-use super::super::live::{Attached, Duplicate, Facts};
+use super::super::live::{Attached, Duplicate, Facts, TurnedAway};
 use super::{End, HELLO, Session, replaced, too_far};
 use crate::access::refusals::{Reason, Refusal};
 use crate::handle;
@@ -32,6 +32,11 @@ impl Session {
         let hello = self.hello().await?;
         self.own_host(&hello)?;
         if !tolerates(hello.protocol) {
+            let turned_away = TurnedAway {
+                at: self.desk.clock.now(),
+                protocol: hello.protocol,
+            };
+            self.desk.live.note_turned_away(&self.host, turned_away);
             return Err(too_far(hello.protocol));
         }
         let mut stream = self.attach(&hello);

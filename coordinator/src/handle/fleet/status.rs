@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dr_proto::model::{HostName, Selector, TaskState};
+use dr_proto::model::{HostName, PROTOCOL, Selector, TOLERATED_SKEW, TaskState};
 use dr_store::reconcilers::ReconcilerRecord;
 use dr_store::suspensions::SuspensionRecord;
 use jiff::{SignedDuration, Timestamp};
@@ -107,6 +107,18 @@ impl Fleet {
             source: None,
             message: format!("two processes came with its certificate at {}", duplicate.at),
             remedy: "find the second one: a cloned machine or a copied key; then drctl agent revoke, and enrol anew".to_owned(),
+        }));
+        concerns.extend(self.live.turned_away(since).into_iter().map(|(host, turned_away)| Concern {
+            severity: Severity::Ticket,
+            kind: "agent_turned_away",
+            host: Some(host),
+            source: None,
+            message: format!(
+                "its agent speaks protocol {} and was turned away at {}: no more than {TOLERATED_SKEW} may lie between it \
+                 and {PROTOCOL}",
+                turned_away.protocol, turned_away.at
+            ),
+            remedy: "bring agent and coordinator to versions that are closer".to_owned(),
         }));
         if self.config.backup.is_none() {
             concerns.push(Concern {
