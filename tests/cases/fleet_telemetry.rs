@@ -259,7 +259,6 @@ async fn of_drills_that_fail_every_trace_is_sent_and_shows_where() {
         failed.contains("bytes") || failed.contains("audit"),
         "the step that found it is marked: {failed:?}"
     );
-    assert!(!bad.only("dr-agent", "objects").failed, "nothing is missing");
     assert!(
         spans
             .iter()

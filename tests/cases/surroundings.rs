@@ -105,7 +105,7 @@ fn a_source_on_a_read_only_mount_is_cut() {
     let Some(host) = Host::new() else {
         return dr_tests::skip(case, NOT_BUILT);
     };
-    let Some(mount) = Mount::memory(&host.path().join("mounted"), "64m") else {
+    let Some(mount) = Mount::memory(&host.path().join("mounted"), "256m") else {
         return dr_tests::skip(case, NOT_ROOT);
     };
     let database = mount.path().join("rocketship-db");

@@ -93,19 +93,18 @@ fn first_chunk(repository: &Repository, file: &Bytes) -> Bytes {
 #[tokio::test]
 async fn a_sound_repository_passes_at_every_depth() {
     let rig = Rig::new().await;
+    // How the writer fills packs is its own affair.
+    let packs = rig.bench.names("packs/").await.len() as u64;
     for depth in [Depth::Quick, Depth::Budget(1), Depth::Full] {
         let report = rig.check(depth).await;
         assert!(report.is_sound() && report.findings.is_empty(), "{report:?}");
-        assert_eq!((report.snapshots, report.packs), (2, 2));
-        let read = match depth {
-            Depth::Quick => 0,
-            Depth::Budget(_) => 1,
-            Depth::Full => 2,
+        assert_eq!((report.snapshots, report.packs), (2, packs));
+        let (read, left) = match depth {
+            Depth::Quick => (0, 0),
+            Depth::Budget(_) => (1, packs - 1),
+            Depth::Full => (packs, 0),
         };
-        assert_eq!(
-            (report.packs_read, report.packs_left),
-            (read, u64::from(read == 1))
-        );
+        assert_eq!((report.packs_read, report.packs_left), (read, left));
     }
     let full = rig.check(Depth::Full).await;
     assert_eq!(full.bytes_read, full.pack_bytes);
@@ -201,14 +200,21 @@ async fn a_budget_comes_round_to_every_pack() {
         ..BytesOptions::default()
     };
     let first = rig.bytes(&budget).await;
-    assert_eq!(first.packs_left, 1);
-    assert!(!first.complete && first.verified_ratio < 1.0, "{first:?}");
-    rig.bench.clock.advance(jiff::SignedDuration::from_hours(24));
-    let second = rig.bytes(&budget).await;
-    assert_eq!(second.packs_left, 1);
+    let others = first.packs_left;
     assert!(
-        (second.verified_ratio - 1.0).abs() < 1e-9,
-        "the other pack's turn: {second:?}"
+        others > 0 && !first.complete && first.verified_ratio < 1.0,
+        "{first:?}"
+    );
+    let mut last = first;
+    for _ in 0..others {
+        assert!(last.verified_ratio < 1.0, "{last:?}");
+        rig.bench.clock.advance(jiff::SignedDuration::from_hours(24));
+        last = rig.bytes(&budget).await;
+        assert_eq!(last.packs_left, others);
+    }
+    assert!(
+        (last.verified_ratio - 1.0).abs() < 1e-9,
+        "every other pack had its turn: {last:?}"
     );
     rig.bench.clock.advance(jiff::SignedDuration::from_hours(31 * 24));
     let late = rig.bytes(&budget).await;

@@ -322,11 +322,11 @@ async fn files_that_are_right_at_the_target_are_not_fetched() {
 #[tokio::test]
 async fn damage_is_named_by_file_and_chunk_and_leaves_nothing() {
     let rig = Rig::new().await;
-    let pack = rig.bench.names("packs/").await.remove(0);
     let chunk = rig
         .repository
         .chunk_id(&database().expected()["memory/notes.lance/_versions/1.manifest"]);
     let at = rig.repository.locate(&chunk).await.unwrap().unwrap();
+    let pack = crate::layout::pack(&at.pack);
     let mut bytes = rig.bench.object(&pack).await;
     bytes[at.offset as usize + 30] ^= 1;
     rig.bench
