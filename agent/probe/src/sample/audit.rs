@@ -130,11 +130,14 @@ fn rename(from: &Path, to: &Path) -> Result<()> {
     std::fs::rename(from, to).with_context(|| format!("rename {} to {}", from.display(), to.display()))
 }
 
+/// Under a name that is no segment's until it is whole: nobody could tell whose the first bytes are.
 fn compress(from: &Path, to: &Path) -> Result<()> {
+    let unfinished = to.with_file_name(format!(".{NAME}.compressing"));
     let work = || -> std::io::Result<()> {
-        let mut packed = GzEncoder::new(File::create(to)?, Compression::default());
+        let mut packed = GzEncoder::new(File::create(&unfinished)?, Compression::default());
         std::io::copy(&mut File::open(from)?, &mut packed)?;
         packed.finish()?.sync_all()?;
+        std::fs::rename(&unfinished, to)?;
         std::fs::remove_file(from)
     };
     work().with_context(|| format!("compress {} to {}", from.display(), to.display()))
