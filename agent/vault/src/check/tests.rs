@@ -256,10 +256,11 @@ async fn what_others_have_read_is_not_read_again() {
         rest.complete && (rest.chunks, rest.bytes) == (whole.chunks, whole.bytes),
         "{rest:?}"
     );
-    // The pack of the log is read as a whole already, of the database's pack the half that was not.
+    // Of packs that are read in part the open chunks, with what lies between them: how the writer filled them is its
+    // own affair.
     assert!(
-        (200_000..300_000).contains(&rest.bytes_read),
-        "only what was open is read: {rest:?}"
+        (200_000..whole.bytes_read).contains(&rest.bytes_read),
+        "what was open is read, and not everything: {rest:?}"
     );
     read("memory", "t.lance/data/b.lance").await;
     let nothing = rig.bytes(&already).await;
