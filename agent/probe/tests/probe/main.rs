@@ -1,5 +1,11 @@
 //! The real programs over a real socket, on good data and on damaged data.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that can not go on says where, and one that is skipped says so"
+)]
+
 mod damage;
 mod detection;
 mod fixtures;
