@@ -9,6 +9,7 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::buffers::Buffers;
 use crate::chunker::Cutter;
 
 /// What is read at once. A multiple of the largest chunk, so that little is carried over.
@@ -48,12 +49,18 @@ fn split(cutter: &Cutter, block: &mut Bytes, at_end: bool) -> Vec<Bytes> {
     chunks
 }
 
+/// Buffers for blocks; chunkers with very long chunks make them grow.
+pub(crate) fn buffers() -> Buffers {
+    Buffers::of(BLOCK)
+}
+
 /// Chunks of one file, block by block.
 #[derive(Debug)]
 pub struct Blocks {
     offset: u64,
     len: u64,
     rest: Bytes,
+    buffers: Buffers,
 }
 
 /// The whole chunks of one block, in order.
@@ -64,12 +71,13 @@ pub struct Block {
 }
 
 impl Blocks {
-    /// Chunks of the first `len` bytes.
-    pub fn new(len: u64) -> Self {
+    /// Chunks of the first `len` bytes, read into [`buffers`].
+    pub(crate) fn new(len: u64, buffers: Buffers) -> Self {
         Self {
             offset: 0,
             len,
             rest: Bytes::new(),
+            buffers,
         }
     }
 
@@ -82,13 +90,14 @@ impl Blocks {
         let unread = self.len - self.offset;
         let room = BLOCK.max(2 * cutter.longest()) - self.rest.len();
         let wanted = usize::try_from(unread).map_or(room, |unread| unread.min(room));
-        let mut buffer = BytesMut::with_capacity(self.rest.len() + wanted);
-        buffer.extend_from_slice(&self.rest);
-        let kept = buffer.len();
-        buffer.resize(kept + wanted, 0);
-        read_exact_at(content, buffer.get_mut(kept..).unwrap_or_default(), self.offset)?;
+        let kept = self.rest.len();
+        let mut buffer = self.buffers.take();
+        buffer.bytes.resize(kept + wanted, 0);
+        let (front, fresh) = buffer.bytes.split_at_mut(kept);
+        front.copy_from_slice(&self.rest);
+        read_exact_at(content, fresh, self.offset)?;
         self.offset += wanted as u64;
-        let mut block = buffer.freeze();
+        let mut block = Bytes::from_owner(buffer);
         let chunks = split(cutter, &mut block, self.offset == self.len);
         self.rest = block;
         Ok(Some(Block { chunks }))
@@ -181,7 +190,7 @@ mod tests {
     }
 
     fn cut_all(content: &dyn ReadAt, len: u64, cutter: &Cutter) -> Vec<Bytes> {
-        let mut blocks = Blocks::new(len);
+        let mut blocks = Blocks::new(len, buffers());
         let mut chunks = Vec::new();
         while let Some(block) = blocks.next(content, cutter).unwrap() {
             chunks.extend(block.chunks);
@@ -251,7 +260,7 @@ mod tests {
     #[test]
     fn content_shorter_than_captured_is_an_error() {
         let content = noise(1000, 1);
-        let mut blocks = Blocks::new(1001);
+        let mut blocks = Blocks::new(1001, buffers());
         let error = blocks.next(&content, &cutter(1)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
         assert!(error.to_string().contains("byte 1000"), "{error}");

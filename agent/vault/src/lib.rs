@@ -18,6 +18,7 @@
 //! between leaves objects that nothing refers to, and never a reference to something that is not there.
 
 pub mod backup;
+mod buffers;
 pub mod check;
 pub mod chunker;
 pub mod chunking;

@@ -13,6 +13,7 @@
 
 use bytes::Bytes;
 
+use crate::buffers::{Buffer, Buffers};
 use crate::cipher::{FOOTER_ORDINAL, Kind, Part, Sealer, TAG_LEN};
 use crate::codec::{Decoder, Encoder, OVERHEAD};
 use crate::error::{Error, Result};
@@ -81,20 +82,24 @@ pub(crate) struct SealedPack {
     pub(crate) contents: Contents,
 }
 
+/// Buffers with room for what a pack usually has, so that they do not grow by doubling; untouched pages cost nothing.
+pub(crate) fn buffers() -> Buffers {
+    Buffers::of(TARGET + (1 << 20))
+}
+
 /// Fills one pack in memory.
 pub(crate) struct PackBuilder {
-    buffer: Vec<u8>,
+    buffer: Buffer,
     entries: Vec<FooterEntry>,
     salt: [u8; SALT_LEN],
     sealer: Sealer,
 }
 
 impl PackBuilder {
-    pub(crate) fn new(ring: &KeyRing) -> Result<Self> {
+    pub(crate) fn new(ring: &KeyRing, mut buffer: Buffer) -> Result<Self> {
         let (header, salt, sealer) = header::create(ring, Kind::Pack)?;
-        // Room for what a pack usually has, so that it does not grow by doubling; untouched pages cost nothing.
-        let mut buffer = Vec::with_capacity(TARGET + (1 << 20));
-        buffer.extend_from_slice(&header);
+        buffer.bytes.clear();
+        buffer.bytes.extend_from_slice(&header);
         Ok(Self {
             buffer,
             entries: Vec::new(),
@@ -105,12 +110,13 @@ impl PackBuilder {
 
     /// Appends a chunk, encoded and sealed.
     pub(crate) fn push(&mut self, chunk: ChunkId, plain: &[u8], encoder: &mut Encoder) {
-        let offset = self.buffer.len();
+        let buffer = &mut self.buffer.bytes;
+        let offset = buffer.len();
         let part = chunk_part(self.entries.len() as u64, &chunk);
-        encoder.encode(plain, &mut self.buffer);
-        let tag = self.sealer.seal(&part, &mut self.buffer[offset..]);
-        self.buffer.extend_from_slice(&tag);
-        let sealed_len = (self.buffer.len() - offset) as u32;
+        encoder.encode(plain, buffer);
+        let tag = self.sealer.seal(&part, &mut buffer[offset..]);
+        buffer.extend_from_slice(&tag);
+        let sealed_len = (buffer.len() - offset) as u32;
         self.entries.push(FooterEntry {
             chunk,
             offset: offset as u32,
@@ -120,7 +126,7 @@ impl PackBuilder {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.buffer.len() >= TARGET || self.entries.len() >= MAX_CHUNKS
+        self.buffer.bytes.len() >= TARGET || self.entries.len() >= MAX_CHUNKS
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -129,17 +135,18 @@ impl PackBuilder {
 
     /// Seals the footer and names the pack.
     pub(crate) fn finish(mut self) -> SealedPack {
-        let start = self.buffer.len();
-        write_entries(&self.entries, &mut self.buffer);
-        let tag = self.sealer.seal(&FOOTER_PART, &mut self.buffer[start..]);
-        self.buffer.extend_from_slice(&tag);
-        let footer_len = (self.buffer.len() - start) as u32;
-        self.buffer.extend_from_slice(&footer_len.to_le_bytes());
-        self.buffer.extend_from_slice(TRAILER_MAGIC);
-        let pack = PackId::from_bytes(*Digest::of(&self.buffer).as_bytes());
-        let size = self.buffer.len() as u32;
+        let buffer = &mut self.buffer.bytes;
+        let start = buffer.len();
+        write_entries(&self.entries, buffer);
+        let tag = self.sealer.seal(&FOOTER_PART, &mut buffer[start..]);
+        buffer.extend_from_slice(&tag);
+        let footer_len = (buffer.len() - start) as u32;
+        buffer.extend_from_slice(&footer_len.to_le_bytes());
+        buffer.extend_from_slice(TRAILER_MAGIC);
+        let pack = PackId::from_bytes(*Digest::of(buffer).as_bytes());
+        let size = buffer.len() as u32;
         SealedPack {
-            bytes: self.buffer.into(),
+            bytes: Bytes::from_owner(self.buffer),
             contents: Contents {
                 pack,
                 salt: self.salt,

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Error;
 use super::input::SharedContent;
+use crate::buffers::Buffers;
 use crate::chunker::Cutter;
 use crate::chunking::{BLOCK, Block, Blocks};
 use crate::id::Digest;
@@ -33,6 +34,7 @@ pub(super) type Parts = mpsc::Sender<Part>;
 pub(super) struct Reader {
     pub(super) source: Arc<str>,
     pub(super) writer: ChunkWriter,
+    pub(super) buffers: Buffers,
     pub(super) cutter: Arc<Cutter>,
     pub(super) hasher: blake3::Hasher,
     pub(super) progress: Progress,
@@ -94,7 +96,7 @@ impl Reader {
     /// All on one thread: handing a few kilobytes around costs more than storing them.
     async fn small(self, job: Job, parts: &Parts) -> Result<(), Error> {
         let (chunks, hash) = blocking(move || {
-            let mut blocks = Blocks::new(job.len);
+            let mut blocks = Blocks::new(job.len, self.buffers.clone());
             let mut hasher = self.hasher.clone();
             let mut list = Emit::new(&job);
             while let Some(block) = self.read(&job, &mut blocks, &mut hasher)? {
@@ -116,7 +118,7 @@ impl Reader {
         let state = (
             self.clone(),
             Arc::clone(&job),
-            Blocks::new(job.len),
+            Blocks::new(job.len, self.buffers.clone()),
             self.hasher.clone(),
         );
         let (hash_out, hash_in) = tokio::sync::oneshot::channel();

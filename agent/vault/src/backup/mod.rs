@@ -39,6 +39,7 @@ pub use error::Error;
 pub use input::{CaptureError, Entries, Input, InputEntry, InputKind, SharedContent, plain_directory};
 
 use crate::chunker::Cutter;
+use crate::chunking;
 use crate::failpoint;
 use crate::progress::{Phase, Progress};
 use crate::repository::{Intent, IntentKind};
@@ -287,6 +288,7 @@ impl Run<'_> {
             reader: file::Reader {
                 source: Arc::from(name.as_str()),
                 writer: self.writer.clone(),
+                buffers: chunking::buffers(),
                 cutter: Arc::clone(&self.cutter),
                 hasher: content_hasher(self.repository),
                 progress: self.progress.clone(),

@@ -15,7 +15,7 @@ fn ring(cipher: Cipher) -> KeyRing {
 }
 
 fn build(ring: &KeyRing, chunks: &[Vec<u8>]) -> SealedPack {
-    let mut builder = PackBuilder::new(ring).unwrap();
+    let mut builder = PackBuilder::new(ring, buffers().take()).unwrap();
     let mut encoder = Encoder::new().unwrap();
     for chunk in chunks {
         builder.push(ring.chunk_id(chunk), chunk, &mut encoder);
@@ -83,7 +83,7 @@ fn chunks_do_not_open_in_each_others_place() {
 #[test]
 fn a_pack_says_when_it_is_full() {
     let ring = ring(Cipher::Aes256Gcm);
-    let mut builder = PackBuilder::new(&ring).unwrap();
+    let mut builder = PackBuilder::new(&ring, buffers().take()).unwrap();
     let mut encoder = Encoder::new().unwrap();
     let mut noise = vec![0; 8 << 20];
     blake3::Hasher::new().finalize_xof().fill(&mut noise);

@@ -39,11 +39,12 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 
 use self::pool::Pool;
+use crate::buffers::Buffers;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::id::{ChunkId, IndexId};
 use crate::layout;
-use crate::pack::{Contents, PackBuilder, SealedPack};
+use crate::pack::{self, Contents, PackBuilder, SealedPack};
 use crate::repository::{FLUSH_RECORDS, Inner as Repository, blocking};
 use crate::storage::PutMode;
 
@@ -145,6 +146,7 @@ struct Inner {
     repository: Arc<Repository>,
     runtime: Handle,
     pool: Pool,
+    buffers: Buffers,
     /// One permit per pack on its way.
     uploads: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -193,6 +195,7 @@ impl ChunkWriter {
             repository,
             runtime: Handle::current(),
             pool: Pool::new(options.builders),
+            buffers: pack::buffers(),
             uploads: Arc::new(Semaphore::new(options.uploads.max(1))),
             tasks: TaskTracker::new(),
             counters: options.counters,
@@ -324,7 +327,7 @@ impl Inner {
         let mut bench = self.pool.take()?;
         let mut pack = match bench.pack.take() {
             Some(pack) => pack,
-            None => PackBuilder::new(self.repository.ring())?,
+            None => PackBuilder::new(self.repository.ring(), self.buffers.take())?,
         };
         pack.push(id, chunk, &mut bench.encoder);
         // The bench is kept while we wait for our turn to upload: no new pack is begun before.
