@@ -1,10 +1,12 @@
 //! `cargo xtask bench`: measurements in a release build.
 
+use std::process::Command;
+
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use crate::terminal;
-use crate::workspace::{Workspace, succeed};
+use crate::workspace::{Selection, Workspace, succeed};
 
 /// What to measure.
 #[derive(Debug, Subcommand)]
@@ -25,28 +27,17 @@ pub(crate) struct DriverOptions {
 
 /// Builds and runs one measurement. Drivers are examples of dr-tests, and link no Lance.
 pub(crate) fn run(workspace: &Workspace, bench: &Bench) -> Result<()> {
-    match bench {
-        Bench::Engine(options) => drive(workspace, "bench_engine", &[], options),
-        Bench::Fleet(options) => drive(workspace, "bench_fleet", &["dr-coordinator", "drctl"], options),
-    }
-}
-
-/// Builds a driver and the programs that it starts, in release, and runs it.
-fn drive(workspace: &Workspace, driver: &str, programs: &[&str], options: &DriverOptions) -> Result<()> {
-    terminal::step(&format!("build {driver} in release"));
-    for program in programs {
-        let selection = ["--locked", "--release", "--package", program, "--bin", program];
-        succeed(workspace.cargo("build")?.args(selection))?;
-    }
-    let selection = [
-        "--locked",
-        "--release",
-        "--package",
-        "dr-tests",
-        "--example",
-        driver,
-    ];
-    succeed(workspace.cargo("build")?.args(selection))?;
+    let (driver, options) = match bench {
+        Bench::Engine(options) => ("bench_engine", options),
+        Bench::Fleet(options) => ("bench_fleet", options),
+    };
+    terminal::step(&format!("build {} in release", Selection::Rest.name()));
+    // Together, so that drivers and the programs that they start share what is compiled.
+    succeed(
+        workspace
+            .cargo_on("build", Selection::Rest)?
+            .args(["--release", "--bins", "--examples"]),
+    )?;
     let driver = workspace.target.join("release").join("examples").join(driver);
-    succeed(std::process::Command::new(driver).args(&options.arguments))
+    succeed(Command::new(driver).args(&options.arguments))
 }

@@ -110,11 +110,13 @@ fn compare(arguments: &Arguments) -> Result<()> {
             None => rows.extend(run_one(contestant, &place, bytes)?),
         }
     }
-    print(&rows)?;
+    let ratios = ratios(&rows);
+    print(&rows, &ratios)?;
     let text = serde_json::to_string_pretty(&serde_json::json!({
         "mebibytes": arguments.mebibytes,
         "store": format!("{:?}", arguments.store).to_lowercase(),
         "rows": rows,
+        "ratios": ratios,
     }))?;
     std::fs::write(&arguments.json, text + "\n")
         .with_context(|| format!("write {}", arguments.json.display()))?;
@@ -149,7 +151,38 @@ fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-fn print(rows: &[Row]) -> Result<()> {
+/// What the engine takes, as a part of what another takes for the same in the same run: below 1 is less.
+#[derive(Debug, serde::Serialize)]
+struct Ratio {
+    act: &'static str,
+    to: String,
+    seconds: f64,
+    cpu_seconds: f64,
+    stored_bytes: f64,
+}
+
+fn ratios(rows: &[Row]) -> Vec<Ratio> {
+    let engine = Contestant::Engine.name();
+    let ours = |act: &str| {
+        rows.iter()
+            .find(move |row| row.contestant == engine && row.act == act)
+    };
+    let others = rows.iter().filter(|row| row.contestant != engine);
+    others
+        .filter_map(|row| {
+            let ours = ours(row.act)?;
+            Some(Ratio {
+                act: row.act,
+                to: row.contestant.clone(),
+                seconds: ours.measured.seconds / row.measured.seconds,
+                cpu_seconds: ours.measured.cpu_seconds / row.measured.cpu_seconds,
+                stored_bytes: mebibytes(ours.stored_bytes) / mebibytes(row.stored_bytes),
+            })
+        })
+        .collect()
+}
+
+fn print(rows: &[Row], ratios: &[Ratio]) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
@@ -167,6 +200,14 @@ fn print(rows: &[Row]) -> Result<()> {
             row.measured.cpu_seconds,
             mebibytes(row.measured.peak_bytes),
             mebibytes(row.stored_bytes),
+        )?;
+    }
+    writeln!(out)?;
+    for ratio in ratios {
+        writeln!(
+            out,
+            "{}: {:.2} of {}'s time, {:.2} of its CPU time, {:.2} of its stored bytes",
+            ratio.act, ratio.seconds, ratio.to, ratio.cpu_seconds, ratio.stored_bytes
         )?;
     }
     Ok(())
