@@ -32,7 +32,7 @@ const FOOTERS: usize = 8;
 pub(crate) const FLUSH_RECORDS: usize = 64 << 10;
 const SEGMENT_RECORDS: usize = 4 * FLUSH_RECORDS;
 /// What is read of a pack's end at first: most footers fit.
-pub(super) const TAIL: u64 = 64 << 10;
+pub(crate) const TAIL: u64 = 64 << 10;
 
 impl Repository {
     /// Brings the local index up to date: downloads new index objects, drops those that vanished.

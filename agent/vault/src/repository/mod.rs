@@ -45,6 +45,8 @@ use crate::writer::{ChunkWriter, WriterOptions};
 
 pub use config::Config;
 pub(crate) use index::FLUSH_RECORDS;
+#[cfg(test)]
+pub(crate) use index::TAIL as FOOTER_READ;
 pub use intents::{Intent, IntentKind};
 pub use prove::PackProof;
 pub use records::{Hold, RecordInfo};
