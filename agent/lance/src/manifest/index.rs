@@ -85,12 +85,16 @@ pub struct Index {
     pub base: Option<u32>,
     /// Its files; empty where the writer did not list them.
     pub files: Vec<IndexFile>,
+    /// Whether the writer says that it covers no fragment at all.
+    pub covers_nothing: bool,
 }
 
 impl Index {
-    /// Whether the index may lack a folder because all it has to say stands in the manifest.
+    /// Whether the index may lack a folder because all it has to say stands in the manifest: one of Lance's own, or
+    /// one that was made while the table was empty, or had too few rows to train on. Such an index is a definition
+    /// that waits for rows; Lance reads none of its files before.
     pub fn may_lack_files(&self) -> bool {
-        self.kind == IndexKind::System
+        self.kind == IndexKind::System || (self.files.is_empty() && self.covers_nothing)
     }
 }
 
@@ -120,7 +124,19 @@ fn index(message: wire::Index) -> Result<Index, DecodeError> {
         index_version: message.index_version,
         base: message.base_id,
         files: files.collect(),
+        covers_nothing: is_empty_bitmap(&message.fragment_bitmap),
     })
+}
+
+/// Whether these bytes are a Roaring bitmap without any value; no bytes at all mean that the writer did not say.
+/// Of the format's two forms only the one without runs can be empty: its cookie, and a count of zero containers.
+fn is_empty_bitmap(bytes: &[u8]) -> bool {
+    const COOKIE_WITHOUT_RUNS: u32 = 12_346;
+    let Some((head, _)) = bytes.split_first_chunk::<8>() else {
+        return false;
+    };
+    let (cookie, containers) = (&head[..4], &head[4..]);
+    cookie == COOKIE_WITHOUT_RUNS.to_le_bytes() && containers == [0; 4]
 }
 
 fn describe(name: &str, details: Option<&wire::Any>) -> (IndexKind, BTreeMap<String, String>) {

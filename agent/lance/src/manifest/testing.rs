@@ -15,6 +15,8 @@ pub(crate) struct Draft {
     pub(crate) bases: Vec<(u32, String, bool)>,
     /// Index folders without listed files.
     pub(crate) indices: Vec<(Uuid, String)>,
+    /// Those of them that say which fragments they cover, by how many.
+    pub(crate) covered: Vec<(Uuid, u16)>,
     pub(crate) branch: Option<String>,
     pub(crate) reader_flags: u64,
     pub(crate) rows: u64,
@@ -31,6 +33,7 @@ impl Draft {
                     uuid: uuid.as_bytes().to_vec(),
                 }),
                 name: name.clone(),
+                fragment_bitmap: self.bitmap(uuid),
                 ..wire::Index::default()
             });
             manifest.index_section = Some(0);
@@ -46,6 +49,22 @@ impl Draft {
         bytes.extend_from_slice(&at.to_le_bytes());
         bytes.extend_from_slice(&[0, 0, 2, 0]);
         bytes.extend_from_slice(b"LANC");
+        bytes
+    }
+
+    /// The fragments from 0 on that an index covers, as a Roaring bitmap of at most one array container.
+    fn bitmap(&self, index: &Uuid) -> Vec<u8> {
+        let Some((_, count)) = self.covered.iter().find(|(of, _)| of == index) else {
+            return Vec::new();
+        };
+        let mut bytes = 12_346_u32.to_le_bytes().to_vec();
+        bytes.extend_from_slice(&u32::from(*count > 0).to_le_bytes());
+        if *count > 0 {
+            bytes.extend_from_slice(&[0, 0]);
+            bytes.extend_from_slice(&(count - 1).to_le_bytes());
+            bytes.extend_from_slice(&16_u32.to_le_bytes());
+            bytes.extend((0..*count).flat_map(u16::to_le_bytes));
+        }
         bytes
     }
 

@@ -156,6 +156,8 @@ pub(super) struct Index {
     pub(super) name: String,
     #[prost(uint64, tag = "4")]
     pub(super) dataset_version: u64,
+    #[prost(bytes = "vec", tag = "5")]
+    pub(super) fragment_bitmap: Vec<u8>,
     #[prost(message, optional, tag = "6")]
     pub(super) details: Option<Any>,
     #[prost(int32, optional, tag = "7")]

@@ -6,6 +6,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use super::*;
+use crate::check::{CheckOptions, quick};
 use crate::manifest::testing::Draft;
 use crate::report::{Exclusion, Problem};
 
@@ -384,6 +385,30 @@ fn unlisted_index_folders_are_required_but_for_lances_own() {
     assert_eq!(collected.tables[0].mode, Mode::Salvage);
     made.file(&format!("t.lance/_indices/{index}/page_data.lance"), b"x");
     assert_eq!(made.collect().damage, []);
+}
+
+#[test]
+fn an_index_that_waits_for_rows_to_train_on_needs_no_folder() {
+    let made = Made::new();
+    let (waiting, trained) = (Uuid::from_u128(7), Uuid::from_u128(8));
+    let draft = Draft {
+        version: 1,
+        indices: vec![(waiting, "vector_idx".into()), (trained, "by_id".into())],
+        covered: vec![(waiting, 0), (trained, 2)],
+        ..Draft::default()
+    };
+    made.manifest("t.lance", &draft);
+    let lost = format!("t.lance/_indices/{trained}");
+    let damage = |found: &[crate::report::Damage]| found.iter().map(|d| d.path.clone()).collect::<Vec<_>>();
+    assert_eq!(damage(&made.collect().damage), [lost.clone()]);
+    let check = quick(made.path(), &CheckOptions::default()).unwrap();
+    assert_eq!(damage(&check.damage().cloned().collect::<Vec<_>>()), [lost]);
+    made.file(&format!("t.lance/_indices/{trained}/page_data.lance"), b"x");
+    assert_eq!(made.collect().damage, []);
+    // What lies in such a folder all the same belongs to the table, and comes along.
+    let rest = format!("t.lance/_indices/{waiting}/auxiliary.idx");
+    made.file(&rest, b"y");
+    assert!(made.collect().entries.iter().any(|entry| entry.path == rest));
 }
 
 #[test]
