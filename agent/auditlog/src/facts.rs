@@ -209,6 +209,9 @@ pub enum Fault {
     Compression {
         /// What the decoder said.
         reason: String,
+        /// What is there is right, and ends too early.
+        #[serde(default)]
+        cut_short: bool,
     },
     /// A compressed segment expands beyond the limit; the rest was not read.
     TooLarge {
@@ -336,7 +339,7 @@ impl fmt::Display for Fault {
                     "the chain should begin after {expected}, its first record names {found}"
                 )
             }
-            Self::Compression { reason } => write!(f, "the compressed segment is damaged: {reason}"),
+            Self::Compression { reason, .. } => write!(f, "the compressed segment is damaged: {reason}"),
             Self::TooLarge { limit } => write!(f, "the compressed segment expands beyond {limit} bytes"),
             Self::Unreadable { format } => {
                 write!(

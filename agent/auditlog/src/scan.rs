@@ -4,7 +4,7 @@
 //! them; [`crate::verify()`] joins them.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 
 use tokio_util::sync::CancellationToken;
 
@@ -161,6 +161,7 @@ impl<'a> Scanner<'a> {
                 });
             }
             Stop::Damage(error) => self.report(Fault::Compression {
+                cut_short: error.kind() == io::ErrorKind::UnexpectedEof,
                 reason: error.to_string(),
             }),
             Stop::TooLarge => self.report(Fault::TooLarge {

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::{Checked, limited};
+use super::{Checked, MOST, limited};
 use crate::config::{Period, Size};
 
 /// What is old, and how much to read.
@@ -361,7 +361,7 @@ impl Walk<'_> {
             Size(tally.bytes)
         );
         let mut checked = Checked::new(&self.source.name, verdict, figure);
-        checked.findings = limited(tally.rotten.into_iter());
+        checked.findings = limited(tally.rotten, MOST);
         checked
     }
 }

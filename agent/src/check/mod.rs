@@ -19,6 +19,20 @@ use crate::error::in_one_line;
 /// The most findings that one source carries; the rest are counted.
 const MOST: usize = 100;
 
+/// Keeps the first `most` findings and says how many more there are.
+pub(crate) fn limited(findings: impl IntoIterator<Item = Finding>, most: usize) -> Vec<Finding> {
+    let mut findings = findings.into_iter();
+    let mut kept: Vec<Finding> = findings.by_ref().take(most).collect();
+    let more = findings.count();
+    if more > 0 {
+        kept.push(Finding {
+            subject: "and more".to_owned(),
+            what: format!("{more} further findings"),
+        });
+    }
+    kept
+}
+
 /// What was found of one source.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Checked {
@@ -65,18 +79,4 @@ pub fn verdict(checked: &[Checked]) -> Verdict {
         .map(|checked| checked.verdict)
         .max()
         .unwrap_or(Verdict::Inconclusive)
-}
-
-/// Keeps the first findings and says how many more there are.
-fn limited(findings: impl Iterator<Item = Finding>) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = findings.collect();
-    let more = findings.len().saturating_sub(MOST);
-    if more > 0 {
-        findings.truncate(MOST);
-        findings.push(Finding {
-            subject: "and more".to_owned(),
-            what: format!("{more} further findings"),
-        });
-    }
-    findings
 }

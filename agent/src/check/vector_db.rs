@@ -4,7 +4,7 @@ use dr_lance::check::{CheckOptions, LiveCheck, TableCheck, quick};
 use dr_proto::model::{Finding, Verdict};
 use tokio_util::sync::CancellationToken;
 
-use super::{Checked, limited};
+use super::{Checked, MOST, limited};
 use crate::config::{ResolvedSource, Size};
 
 /// Looks at a database. Blocking.
@@ -36,8 +36,8 @@ fn judged(name: &str, live: &LiveCheck) -> Checked {
         Verdict::Failed
     };
     let mut checked = Checked::new(name, verdict, figure(live));
-    checked.findings = limited(live.tables.iter().flat_map(damage));
-    checked.warnings = limited(live.tables.iter().flat_map(warnings));
+    checked.findings = limited(live.tables.iter().flat_map(damage), MOST);
+    checked.warnings = limited(live.tables.iter().flat_map(warnings), MOST);
     checked
 }
 

@@ -48,17 +48,9 @@ pub(super) fn unasked(rung: Rung, cause: Cause, subject: &str, why: impl Into<St
     }
 }
 
-/// Keeps the first findings and says how many more there are.
-pub(super) fn limited(mut findings: Vec<Finding>) -> Vec<Finding> {
-    let more = findings.len().saturating_sub(MOST);
-    if more > 0 {
-        findings.truncate(MOST);
-        findings.push(Finding {
-            subject: "and more".to_owned(),
-            what: format!("{more} further findings"),
-        });
-    }
-    findings
+/// Keeps as many findings as one check carries.
+pub(super) fn limited(findings: Vec<Finding>) -> Vec<Finding> {
+    crate::check::limited(findings, MOST)
 }
 
 /// What a fault means where the question could not be asked.

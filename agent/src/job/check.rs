@@ -72,8 +72,10 @@ pub async fn run(session: &Session, ask: Ask, progress: &Progress) -> Result<Ans
         CheckKind::AuditLog => {
             let sources = of_kind(session, &ask.sources, SourceKind::AuditLog)?;
             let (cancel, known) = (session.stop.token().clone(), captured(session).await);
-            let check =
-                move |source: &ResolvedSource| audit_log::check(source, known.get(&source.name), &cancel);
+            let now = session.clock.now();
+            let check = move |source: &ResolvedSource| {
+                audit_log::check(source, known.get(&source.name), now, &cancel)
+            };
             on_threads(session, sources, check).await?
         }
         CheckKind::DrIntegrity => dr_integrity(session, ask.integrity, progress).await?,

@@ -5,7 +5,8 @@ use dr_vault::{SnapshotId, backup};
 use serde::Serialize;
 
 use super::FactsOutcome;
-use crate::cut::Held;
+use crate::check::audit_log::unfinished;
+use crate::cut::{Content, Held};
 use crate::stamp::{LanceStamp, LogStamp, Stamp};
 
 /// A committed snapshot.
@@ -44,6 +45,8 @@ pub struct SourceOutcome {
     pub pins: String,
     /// What the source lacked: an alarm, for the live data is damaged.
     pub damage: Vec<String>,
+    /// What may become one, or went otherwise than it should: no alarm.
+    pub warnings: Vec<String>,
     /// What is not in the snapshot, and other things to know.
     pub notes: Vec<String>,
 }
@@ -55,6 +58,7 @@ pub(super) fn describe(held: &Held, stamp: &Stamp, lost: &[String]) -> SourceOut
         figure: String::new(),
         pins: String::new(),
         damage: Vec::new(),
+        warnings: warnings(&held.content),
         notes: Vec::new(),
     };
     match stamp {
@@ -75,6 +79,14 @@ pub(super) fn describe(held: &Held, stamp: &Stamp, lost: &[String]) -> SourceOut
         }
     }
     outcome
+}
+
+fn warnings(content: &Content) -> Vec<String> {
+    let Content::Log(captured) = content else {
+        return Vec::new();
+    };
+    let unfinished = captured.notes.iter().filter_map(unfinished);
+    unfinished.map(|(name, what)| format!("{name} {what}")).collect()
 }
 
 fn pins(lance: &LanceStamp) -> String {

@@ -25,11 +25,12 @@ pub(super) async fn stamp(
         .collect();
     let cancel = cancel.clone();
     let stamped = tokio::task::spawn_blocking(move || {
+        let (at, mut cut) = (cut.at, cut);
         let stamps: Result<Vec<Stamp>, Error> = cut
             .sources
-            .iter()
+            .iter_mut()
             .zip(&before)
-            .map(|(held, before)| match &held.content {
+            .map(|(held, before)| match &mut held.content {
                 Content::Database(collected) => Ok(Stamp::Lancedb(Box::new(LanceStamp {
                     canonical_root: collected.canonical_path().to_string_lossy().into_owned(),
                     tables: collected.tables.clone(),
@@ -38,7 +39,7 @@ pub(super) async fn stamp(
                     damage: collected.damage.clone(),
                     external_bases: collected.external_bases.clone(),
                 }))),
-                Content::Log(captured) => log_stamp(&held.source, captured, before.as_ref(), cut.at, &cancel),
+                Content::Log(captured) => log_stamp(&held.source, captured, before.as_ref(), at, &cancel),
             })
             .collect();
         stamps.map(|stamps| (cut, stamps))
@@ -48,14 +49,14 @@ pub(super) async fn stamp(
 
 fn log_stamp(
     source: &ResolvedSource,
-    captured: &dr_auditlog::Captured,
+    captured: &mut dr_auditlog::Captured,
     before: Option<&LogState>,
     at: jiff::Timestamp,
     cancel: &CancellationToken,
 ) -> Result<Stamp, Error> {
     let options = source.verify_options();
     let facts = captured
-        .verify(&options, before, cancel)
+        .settle(&options, before, at, cancel)
         .map_err(|error| Error::Log {
             name: source.name.clone(),
             source: error,

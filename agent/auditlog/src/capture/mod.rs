@@ -11,7 +11,8 @@
 //! reading, and take the capture again; or hold the active file's bytes first with [`Captured::pin`].
 //!
 //! A copy that `copytruncate` or gzip is still making begins with the same line as its original; of the two the
-//! fuller one is taken.
+//! fuller one is taken. What can not be told from its beginning is told by time, once it was read:
+//! [`Captured::settle`].
 //!
 //! # Retries
 //! [`CaptureLimits::attempts`](crate::CaptureLimits) times after a short pause; then [`Error::Unstable`].
@@ -22,6 +23,7 @@ mod names;
 mod order;
 mod pin;
 mod segment;
+mod unfinished;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -80,6 +82,11 @@ pub enum Note {
         name: String,
         /// The segment that holds the same.
         of: String,
+    },
+    /// A compression that was still being made was left to the next snapshot.
+    Unfinished {
+        /// Its name.
+        name: String,
     },
     /// The names do not say which segment is older; times in the records or of the files were taken.
     OrderGuessed,

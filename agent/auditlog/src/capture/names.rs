@@ -142,7 +142,9 @@ impl Place {
     pub(super) fn is_new(&self, name: &OsStr, held: &[(u64, u64)], notes: &[Note]) -> bool {
         let shown = format!("{}{}", self.prefix, name.to_string_lossy());
         let left_out = |note: &Note| match note {
-            Note::LeftOut { name, .. } | Note::Duplicate { name, .. } => *name == shown,
+            Note::LeftOut { name, .. } | Note::Duplicate { name, .. } | Note::Unfinished { name } => {
+                *name == shown
+            }
             Note::ActiveMissing { .. } | Note::OrderGuessed => false,
         };
         let path = self.folder.join(name);

@@ -287,7 +287,7 @@ impl Opened {
     }
 }
 
-fn identity(file: &File) -> io::Result<FileIdentity> {
+pub(super) fn identity(file: &File) -> io::Result<FileIdentity> {
     let metadata = file.metadata()?;
     Ok(FileIdentity {
         device: metadata.dev(),
