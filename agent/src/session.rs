@@ -7,6 +7,7 @@ use dr_vault::Repository;
 use dr_vault::clock::SharedClock;
 use dr_vault::keys::Unlock;
 use dr_vault::repository::OpenOptions;
+use dr_vault::storage::circuit::Circuit;
 use dr_vault::storage::counting::Counters;
 use dr_vault::storage::s3::{S3Credentials, S3Options};
 use dr_vault::storage::throttled::RateLimit;
@@ -35,6 +36,8 @@ pub struct Session {
     pub stop: Stop,
     /// What was asked of the store.
     pub counters: Counters,
+    /// Whether the store was found away.
+    pub circuit: Circuit,
     /// A passphrase that opens the repository, instead of the configured key.
     pub passphrase: Option<SecretString>,
 }
@@ -122,6 +125,7 @@ impl Session {
             s3: s3_options(&repository.s3)?,
             upload: upload_limit(&self.config.limits.upload, self),
             counters: self.counters.clone(),
+            circuit: self.circuit.clone(),
             ..StorageOptions::default()
         };
         storage::open(&repository.url, &options)

@@ -12,6 +12,7 @@ use dr_telemetry::sampling::Shares;
 use dr_telemetry::{LogFormat, Otlp};
 use dr_terminal::start;
 use dr_vault::clock::SystemClock;
+use dr_vault::storage::circuit::Circuit;
 use dr_vault::storage::counting::Counters;
 use tracing_subscriber::EnvFilter;
 
@@ -191,6 +192,7 @@ async fn command(cli: Cli, config: Config, ui: Ui, stop: Stop) -> Outcome {
         clock: Arc::new(SystemClock),
         stop,
         counters: Counters::new(),
+        circuit: Circuit::default(),
         passphrase,
     };
     cli.command.run(&session).await

@@ -11,6 +11,7 @@ use dr_proto::model::{
 };
 use dr_vault::clock::Clock;
 use dr_vault::progress::Progress;
+use dr_vault::storage::circuit::Circuit;
 use dr_vault::storage::counting::Counters;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
@@ -63,6 +64,7 @@ pub(crate) fn session(dir: &Path, more: &str) -> Session {
         clock: StandingClock::new(),
         stop: Stop::default(),
         counters: Counters::new(),
+        circuit: Circuit::default(),
         passphrase: None,
     }
 }

@@ -11,6 +11,10 @@
 //! Bytes that are wrong, data that can not be decoded although its bytes are right, and answers that differ are
 //! `failed`. What could not be asked is `inconclusive` with its cause. Nothing is passed that was not asked.
 //!
+//! # Retries
+//! The vault's, once: a store that was found away through all of them is not asked for anything more, unless it
+//! answers.
+//!
 //! # Cancellation
 //! What was not asked yet is reported as inconclusive; scratch is removed.
 //!
@@ -18,6 +22,7 @@
 //! A drill writes into scratch only. Scratch is owned by the process; the next start sweeps what a killed one left.
 
 mod audit;
+mod away;
 mod judge;
 mod objects;
 mod restored;
@@ -33,6 +38,7 @@ use dr_proto::model::{
 use dr_vault::clock::SharedClock;
 use dr_vault::progress::Progress;
 use dr_vault::read::{Options as ReadOptions, SnapshotReader};
+use dr_vault::storage::circuit::Circuit;
 use dr_vault::storage::counting::Counters;
 use dr_vault::{Cipher, Manifest, Repository, SnapshotId, SourceRecord, Window};
 use tokio::time::Instant;
@@ -89,10 +95,19 @@ pub enum Error {
     },
 }
 
+/// The store as this run knows it.
+#[derive(Debug, Clone, Copy)]
+pub struct Store<'a> {
+    /// What was asked of it.
+    pub counters: &'a Counters,
+    /// Whether it was found away.
+    pub circuit: &'a Circuit,
+}
+
 /// Runs a drill to its report.
 pub async fn run(
     repository: &Repository,
-    counters: &Counters,
+    store: Store<'_>,
     request: &Request,
     clock: &SharedClock,
     progress: &Progress,
@@ -101,7 +116,7 @@ pub async fn run(
     if !matches!(request.kind, DrillKind::Verify | DrillKind::Restore) {
         return Err(Error::Kind(request.kind));
     }
-    let mut drill = Drill::begin(repository, counters, request, clock, progress, cancel).await?;
+    let mut drill = Drill::begin(repository, store, request, clock, progress, cancel).await?;
     drill.objects().await;
     let mut restored = Restored::default();
     if request.kind == DrillKind::Restore {
@@ -119,7 +134,7 @@ pub async fn run(
 /// A drill under way.
 struct Drill<'a> {
     repository: &'a Repository,
-    counters: &'a Counters,
+    store: Store<'a>,
     request: &'a Request,
     progress: &'a Progress,
     cancel: &'a CancellationToken,
@@ -161,13 +176,13 @@ impl Transfers {
 impl<'a> Drill<'a> {
     async fn begin(
         repository: &'a Repository,
-        counters: &'a Counters,
+        store: Store<'a>,
         request: &'a Request,
         clock: &SharedClock,
         progress: &'a Progress,
         cancel: &'a CancellationToken,
     ) -> Result<Self, Error> {
-        let before = Transfers::of(counters);
+        let before = Transfers::of(store.counters);
         let started = clock.now();
         let info = repository.resolve(&request.snapshot).await?;
         let mut manifest = repository.manifest(&info.id).await?;
@@ -219,7 +234,7 @@ impl<'a> Drill<'a> {
                 notes: Vec::new(),
             },
             repository,
-            counters,
+            store,
             request,
             progress,
             cancel,
@@ -274,7 +289,7 @@ impl<'a> Drill<'a> {
             .into_iter()
             .map(|source| source.report(self.manifest.window))
             .collect();
-        let now = Transfers::of(self.counters);
+        let now = Transfers::of(self.store.counters);
         report.bytes.protected = report.sources.iter().map(|source| source.bytes).sum();
         report.bytes.fetched = now.fetched - self.before.fetched;
         report.bytes.requests = now.requests - self.before.requests;

@@ -36,6 +36,9 @@ impl Drill<'_> {
         if rest.sources.is_empty() {
             return;
         }
+        if let Some(away) = self.away(Rung::Bytes) {
+            return self.everywhere(|name| !restored.has(name), &away);
+        }
         let since = Instant::now();
         let options = BytesOptions {
             budget: self.request.bytes_budget,

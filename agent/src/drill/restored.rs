@@ -46,6 +46,10 @@ impl Drill<'_> {
                 self.sources[index].checks.push(check);
                 continue;
             }
+            if let Some(check) = self.away(Rung::Restore) {
+                self.sources[index].checks.push(check);
+                continue;
+            }
             match self.restore_one(&name).await {
                 Ok(copy) => {
                     self.report.bytes.restored += copy.bytes;

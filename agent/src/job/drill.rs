@@ -75,8 +75,12 @@ pub async fn run(session: &Session, ask: Ask, progress: &Progress) -> Result<Dri
         },
         asked,
     };
-    let (counters, stop) = (&session.counters, session.stop.token());
-    let mut report = drill::run(&repository, counters, &request, &session.clock, progress, stop).await?;
+    let stop = session.stop.token();
+    let store = drill::Store {
+        counters: &session.counters,
+        circuit: &session.circuit,
+    };
+    let mut report = drill::run(&repository, store, &request, &session.clock, progress, stop).await?;
     if session.stop.reason() == Some(Reason::HostBusy) {
         blame_the_host(&mut report);
     }

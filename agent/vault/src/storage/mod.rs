@@ -19,6 +19,7 @@
 //!
 //! Every call may be dropped. A PUT that was dropped has stored all of the object or nothing.
 
+pub mod circuit;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 pub mod counting;

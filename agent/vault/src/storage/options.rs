@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::storage::circuit::Circuit;
 use crate::storage::counting::Counters;
 use crate::storage::retrying::RetryOptions;
 use crate::storage::s3::S3Options;
@@ -22,6 +23,8 @@ pub struct StorageOptions {
     pub download: Option<RateLimit>,
     /// Where requests and bytes are counted; shared like `upload`.
     pub counters: Counters,
+    /// What is known of whether the store answers; shared like `upload`.
+    pub circuit: Circuit,
 }
 
 /// Limits of one request; the retries around it have their own.

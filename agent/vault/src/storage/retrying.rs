@@ -4,7 +4,8 @@
 //!
 //! Only [`Error::Unavailable`] is tried again, after a random part of a delay that doubles ("full jitter": a fleet
 //! that a store refused together does not come back together). Tries and total time are bounded; the last error is
-//! returned with both in its text.
+//! returned with both in its text, and opens the run's [`Circuit`]: until the store answers again, nothing is tried
+//! twice.
 //!
 //! # Consistency
 //!
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio::time::{Instant, sleep};
 
+use crate::storage::circuit::Circuit;
 use crate::storage::{
     Capabilities, Error, Key, ObjectMeta, PutMode, PutOutcome, Result, SharedStorage, Storage,
 };
@@ -66,6 +68,7 @@ pub struct Backoff {
     started: Instant,
     tried: u32,
     chance: fastrand::Rng,
+    circuit: Circuit,
 }
 
 impl Backoff {
@@ -81,6 +84,14 @@ impl Backoff {
             started: Instant::now(),
             tried: 1,
             chance: fastrand::Rng::with_seed(seed),
+            circuit: Circuit::default(),
+        }
+    }
+
+    fn through(options: RetryOptions, circuit: &Circuit) -> Self {
+        Self {
+            circuit: circuit.clone(),
+            ..Self::new(options)
         }
     }
 
@@ -115,9 +126,11 @@ impl Backoff {
             reason,
         } = error
         else {
+            self.circuit.close();
             return Err(error);
         };
-        match self.next_delay() {
+        let open = self.circuit.is_open();
+        match self.next_delay().filter(|_| !open) {
             Some(delay) => {
                 tracing::debug!(
                     operation,
@@ -130,11 +143,15 @@ impl Backoff {
                 sleep(delay).await;
                 Ok(())
             }
-            None => Err(Error::Unavailable {
-                operation,
-                key,
-                reason: self.summary(reason),
-            }),
+            None => {
+                let reason = self.summary(reason);
+                self.circuit.open(&reason);
+                Err(Error::Unavailable {
+                    operation,
+                    key,
+                    reason,
+                })
+            }
         }
     }
 
@@ -154,22 +171,37 @@ impl Backoff {
 pub struct Retrying {
     inner: SharedStorage,
     options: RetryOptions,
+    circuit: Circuit,
 }
 
 impl Retrying {
     /// Tries again on `inner` as `options` say.
     pub fn new(inner: SharedStorage, options: RetryOptions) -> Self {
-        Self { inner, options }
+        Self::with_circuit(inner, options, Circuit::default())
+    }
+
+    /// The same; what is found of the store is told through `circuit`.
+    pub fn with_circuit(inner: SharedStorage, options: RetryOptions, circuit: Circuit) -> Self {
+        Self {
+            inner,
+            options,
+            circuit,
+        }
+    }
+
+    fn answered<T>(&self, answer: T) -> T {
+        self.circuit.close();
+        answer
     }
 
     async fn retry<T, F>(&self, call: impl Fn() -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {
-        let mut backoff = Backoff::new(self.options);
+        let mut backoff = Backoff::through(self.options, &self.circuit);
         loop {
             match call().await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => return Ok(self.answered(answer)),
                 Err(error) => backoff.pause(error).await?,
             }
         }
@@ -197,11 +229,11 @@ impl Storage for Retrying {
     }
 
     async fn put(&self, key: &Key, body: Bytes, mode: PutMode) -> Result<PutOutcome> {
-        let mut backoff = Backoff::new(self.options);
+        let mut backoff = Backoff::through(self.options, &self.circuit);
         loop {
             match self.inner.put(key, body.clone(), mode).await {
                 Ok(PutOutcome::Exists) if backoff.tried > 1 => return self.settle(key, &body).await,
-                Ok(outcome) => return Ok(outcome),
+                Ok(outcome) => return Ok(self.answered(outcome)),
                 Err(error) => backoff.pause(error).await?,
             }
         }
@@ -221,7 +253,7 @@ impl Storage for Retrying {
             prefix: prefix.to_owned(),
             after: after.cloned(),
             stream: self.inner.list_after(prefix, after),
-            backoff: Backoff::new(self.options),
+            backoff: Backoff::through(self.options, &self.circuit),
         };
         stream::try_unfold(listing, Listing::next).boxed()
     }
@@ -248,8 +280,12 @@ impl<'a> Listing<'a> {
     async fn next(mut self) -> Result<Option<(ObjectMeta, Self)>> {
         loop {
             match self.stream.next().await {
-                None => return Ok(None),
+                None => {
+                    self.backoff.circuit.close();
+                    return Ok(None);
+                }
                 Some(Ok(meta)) => {
+                    self.backoff.circuit.close();
                     if self.backoff.tried > 1 {
                         self.backoff.reset();
                     }

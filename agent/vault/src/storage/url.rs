@@ -37,7 +37,11 @@ fn decorate(backend: SharedStorage, options: &StorageOptions) -> SharedStorage {
             options.download.clone(),
         ));
     }
-    Arc::new(Retrying::new(store, options.retries))
+    Arc::new(Retrying::with_circuit(
+        store,
+        options.retries,
+        options.circuit.clone(),
+    ))
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -152,3 +152,34 @@ fn delays_grow_up_to_a_ceiling_and_depend_on_the_seed() {
         }
     });
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_was_found_away_is_tried_once_until_it_answers() {
+    let faults = Faults::none();
+    let faulty = Arc::new(Faulty::new(Arc::new(MemoryStorage::new()), faults.clone()));
+    let options = RetryOptions {
+        tries: 5,
+        ..RetryOptions::default()
+    };
+    let circuit = Circuit::default();
+    let store = Retrying::with_circuit(faulty, options, circuit.clone());
+    faults.add(Rule::default(), Fault::Before);
+    let calls = async |key: &str| {
+        let before = faults.calls();
+        assert!(store.get(&Key::new(key), None).await.is_err());
+        faults.calls() - before
+    };
+    assert_eq!(calls("one").await, 5);
+    assert!(
+        circuit
+            .away()
+            .is_some_and(|why| why.contains("gave up after 5 tries"))
+    );
+    assert_eq!(calls("two").await, 1);
+    assert!(store.list("").try_collect::<Vec<_>>().await.is_err());
+    faults.clear();
+    assert_eq!(calls("three").await, 1, "it is not there: an answer");
+    assert_eq!(circuit.away(), None);
+    faults.add(Rule::default(), Fault::Before);
+    assert_eq!(calls("four").await, 5);
+}
