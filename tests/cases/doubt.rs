@@ -128,3 +128,61 @@ fn a_source_that_lost_more_than_half_is_suspect() {
         .json();
     assert_eq!(latest["id"], good.as_str(), "{latest:#}");
 }
+
+/// The bytes are those of the host, and no LanceDB can read them: the snapshot is kept, and says so.
+#[test]
+fn a_table_that_can_not_be_decoded_is_named_when_it_is_taken() {
+    let case = "a_table_that_can_not_be_decoded_is_named_when_it_is_taken";
+    let (Some((host, unpacked)), Some(_)) = (protected(), dr_tests::binaries::probe()) else {
+        return dr_tests::skip(case, NOT_BUILT);
+    };
+    let data = unpacked.database().join("tool_calls.lance/data");
+    let mut files: Vec<_> = std::fs::read_dir(data)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    let path = files.first().unwrap();
+    let mut bytes = std::fs::read(path).unwrap();
+    let end = bytes.len() - 40;
+    bytes[end..].fill(0);
+    std::fs::write(path, bytes).unwrap();
+    let taken = host.run(&["snapshot"]).expect_code(3);
+    taken.expect_said(&[
+        "committed",
+        "the snapshot is kept, and its data can not be used",
+        "memory",
+        "tool_calls",
+    ]);
+    let taken = host.run(&["snapshot", "--output", "json"]).expect_code(3).json();
+    let disproved = &taken["facts"]["disproved"];
+    assert_eq!(disproved[0]["source"], "memory", "{taken:#}");
+    assert_eq!(disproved[0]["table"], "tool_calls.lance", "{taken:#}");
+    let latest = host
+        .run(&["snapshots", "show", "latest", "--output", "json"])
+        .expect_code(0)
+        .json();
+    assert_eq!(latest["id"], taken["id"], "it is the newest there is");
+    host.run(&["drill", "--kind", "verify"])
+        .expect_code(1)
+        .expect_said(&["tool_calls"]);
+}
+
+/// Too few rows to train a vector index on: Lance keeps its definition, and no folder.
+#[test]
+fn a_database_whose_index_waits_for_rows_is_whole() {
+    let case = "a_database_whose_index_waits_for_rows_is_whole";
+    let (Some(host), Some(sample)) = (Host::new(), dr_tests::binaries::sample()) else {
+        return dr_tests::skip(case, NOT_BUILT);
+    };
+    let made = host.path().join("sample");
+    let mut create = std::process::Command::new(sample);
+    create.arg("create").arg(&made).args(["--rows", "300"]);
+    let _created = host.finish(&mut create).expect_code(0);
+    let host = host.with_database("memory", &made.join("rocketship-db"));
+    host.set_up();
+    let _healthy = host.run(&["check", "vector-db"]).expect_code(0);
+    let taken = host.snapshot();
+    assert_eq!(taken["sources"][0]["damage"], serde_json::json!([]), "{taken:#}");
+    let _proved = host.run(&["drill"]).expect_code(0);
+}

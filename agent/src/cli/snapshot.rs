@@ -46,11 +46,14 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
     Ok(code(&outcome))
 }
 
-/// A suspect cut proves nothing, a damaged source is in the snapshot only in part.
+/// A suspect cut proves nothing; a damaged source, also one whose damage only decoding shows, is in the snapshot only in
+/// part.
 fn code(outcome: &snapshot::Outcome) -> Code {
     if outcome.suspect.is_some() {
         Code::Inconclusive
-    } else if outcome.sources.iter().any(|source| !source.damage.is_empty()) {
+    } else if outcome.sources.iter().any(|source| !source.damage.is_empty())
+        || !outcome.facts.disproved().is_empty()
+    {
         Code::Partial
     } else {
         Code::Done
@@ -89,6 +92,9 @@ fn print(session: &Session, outcome: &snapshot::Outcome) -> std::io::Result<()> 
         for note in &source.notes {
             ui.say(&format!("    {note}"));
         }
+        for warning in &source.warnings {
+            ui.warn(&format!("source {}: {warning}", source.name));
+        }
         for damage in source.damage.iter().take(MOST_DAMAGE) {
             ui.warn(&format!("source {} is damaged: {damage}", source.name));
         }
@@ -107,6 +113,14 @@ fn print(session: &Session, outcome: &snapshot::Outcome) -> std::io::Result<()> 
     ui.data(&format!("  facts: {}", describe(&outcome.facts)))?;
     if let FactsOutcome::Stored { faults, .. } = &outcome.facts {
         faults.iter().for_each(|fault| ui.warn(fault));
+    }
+    if let [first, ..] = outcome.facts.disproved() {
+        let more = match outcome.facts.disproved().len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        let what = format!("the snapshot is kept, and its data can not be used: {first}{more}");
+        ui.warn(&ui.paint(Tone::Bad, &what));
     }
     if let Some(why) = &outcome.suspect {
         ui.warn(&ui.paint(
@@ -127,7 +141,7 @@ fn describe(facts: &FactsOutcome) -> String {
         } => {
             format!("{tables} tables measured, {rows_read} rows read, {queries} golden queries recorded")
         }
-        FactsOutcome::Missing { reason } => {
+        FactsOutcome::Missing { reason, .. } => {
             format!("MISSING, drills will have nothing to compare with: {reason}")
         }
         FactsOutcome::NothingToMeasure => "no database to measure".to_owned(),

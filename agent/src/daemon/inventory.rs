@@ -19,6 +19,8 @@ use crate::config::{self, ResolvedSource, Source, SourceKind};
 use crate::error::{Doing, Failure, in_one_line};
 use crate::session::Session;
 
+use super::vitals::Vitals;
+
 /// How often it is looked at without a reason.
 const EVERY: Duration = Duration::from_secs(900);
 /// How long a look may take.
@@ -30,6 +32,7 @@ const STORED_EVERY: SignedDuration = SignedDuration::from_hours(24);
 #[derive(Debug)]
 pub struct Surveyor {
     session: Session,
+    vitals: Vitals,
     publish: watch::Sender<Option<Inventory>>,
     nudge: Arc<Notify>,
     known: HashMap<SnapshotId, SnapshotInfo>,
@@ -38,11 +41,12 @@ pub struct Surveyor {
 
 impl Surveyor {
     /// A surveyor that has not looked yet, what it publishes, and what makes it look at once.
-    pub fn new(session: Session) -> (Self, watch::Receiver<Option<Inventory>>, Arc<Notify>) {
+    pub fn new(session: Session, vitals: Vitals) -> (Self, watch::Receiver<Option<Inventory>>, Arc<Notify>) {
         let (publish, inventory) = watch::channel(None);
         let nudge = Arc::new(Notify::new());
         let surveyor = Self {
             session,
+            vitals,
             publish,
             nudge: Arc::clone(&nudge),
             known: HashMap::new(),
@@ -82,6 +86,7 @@ impl Surveyor {
                 Vec::new()
             }
         };
+        let sources = sources.into_iter().map(|source| self.told(source)).collect();
         let mut inventory = Inventory {
             sources,
             ..Inventory::default()
@@ -105,6 +110,12 @@ impl Surveyor {
             }
         }
         inventory
+    }
+
+    /// What work found damaged is a problem of a source that looks well from outside.
+    fn told(&self, source: SourceInfo) -> SourceInfo {
+        let problem = source.problem.or_else(|| self.vitals.damage(&source.name));
+        SourceInfo { problem, ..source }
     }
 
     async fn repository(&mut self) -> Result<(Vec<SnapshotInfo>, u64), Failure> {
@@ -226,7 +237,15 @@ mod tests {
                 dir.path().display()
             ),
         );
-        let (mut surveyor, _, _) = Surveyor::new(session);
+        let vitals = Vitals::default();
+        vitals.found(&[("audit".to_owned(), Some(false))], "the chain is broken");
+        let (mut surveyor, _, _) = Surveyor::new(session, vitals.clone());
+        let audit = |inventory: &Inventory| inventory.sources[2].problem.clone();
+        assert_eq!(
+            audit(&surveyor.look().await).as_deref(),
+            Some("the chain is broken")
+        );
+        vitals.found(&[("audit".to_owned(), Some(true))], "");
         let inventory = surveyor.look().await;
         let problems: Vec<(&str, bool)> = inventory
             .sources

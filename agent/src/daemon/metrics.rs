@@ -169,7 +169,8 @@ impl Observer for Metrics {
                     .set(i64::from(!whole));
             }
         }
-        if matches!(task.work, Work::Snapshot(_)) {
+        let looked = ended.sources.iter().any(|(_, whole)| whole.is_some());
+        if looked || matches!(task.work, Work::Snapshot(_)) {
             self.survey.notify_one();
         }
     }

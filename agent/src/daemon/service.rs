@@ -101,7 +101,7 @@ impl Daemon {
         let desk = Desk::open(journal, now).doing(|| "answer what was interrupted".to_owned())?;
         let gate = Gate::new(&config.agent.suspend_file);
         let vitals = Vitals::default();
-        let (surveyor, inventory, survey) = Surveyor::new(session.clone());
+        let (surveyor, inventory, survey) = Surveyor::new(session.clone(), vitals.clone());
         // From the start on: a coordinator that answers at once is asked before missed slots are made up for.
         let standing = watch::Sender::new(Standing::Away {
             since: now,

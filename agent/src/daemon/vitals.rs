@@ -1,5 +1,6 @@
 //! Figures of the host that heartbeats and metrics tell.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +25,8 @@ struct Figures {
     snapshot_since: Mutex<Option<Instant>>,
     in_use: AtomicU64,
     kept: AtomicU64,
+    /// Sources that the last look at them found damaged, and what was said then.
+    damaged: Mutex<BTreeMap<String, String>>,
 }
 
 impl Vitals {
@@ -31,6 +34,27 @@ impl Vitals {
     pub fn snapshot(&self) -> Held {
         *self.since() = Some(Instant::now());
         Held(self.clone())
+    }
+
+    /// What work found of sources: whether each is whole, `None` where nothing was said of it; and what was said.
+    pub fn found(&self, sources: &[(String, Option<bool>)], message: &str) {
+        let mut damaged = self.damaged();
+        for (source, whole) in sources {
+            match whole {
+                Some(true) => drop(damaged.remove(source)),
+                Some(false) => drop(damaged.insert(source.clone(), message.to_owned())),
+                None => {}
+            }
+        }
+    }
+
+    /// What is wrong with a source since the last look at it.
+    pub fn damage(&self, source: &str) -> Option<String> {
+        self.damaged().get(source).cloned()
+    }
+
+    fn damaged(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
+        self.0.damaged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn since(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
@@ -136,6 +160,18 @@ mod tests {
         assert_eq!(vitals.oldest_pin(), Some(Duration::from_secs(7)));
         drop(held);
         assert_eq!(vitals.oldest_pin(), None);
+    }
+
+    #[test]
+    fn a_damaged_source_is_remembered_until_it_is_found_whole() {
+        let vitals = Vitals::default();
+        let found = |whole| vitals.found(&[("memory".to_owned(), whole)], "it can not be decoded");
+        found(Some(false));
+        found(None);
+        assert_eq!(vitals.damage("memory").as_deref(), Some("it can not be decoded"));
+        assert_eq!(vitals.damage("audit"), None);
+        found(Some(true));
+        assert_eq!(vitals.damage("memory"), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! compare with.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,16 +60,62 @@ pub enum FactsOutcome {
         queries: usize,
         /// What went wrong with single tables.
         faults: Vec<String>,
+        /// What of it disproves the data.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        disproved: Vec<Disproved>,
     },
     /// Nothing is stored, for this reason; the snapshot stands.
     Missing {
         /// Why.
         reason: String,
+        /// What of it disproves the data.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        disproved: Vec<Disproved>,
     },
     /// There is no database among the sources.
     NothingToMeasure,
     /// They were not asked for.
     NotAsked,
+}
+
+impl FactsOutcome {
+    /// Nothing is stored, and nothing is said against the data.
+    pub(super) fn missing(reason: impl Into<String>) -> Self {
+        Self::Missing {
+            reason: reason.into(),
+            disproved: Vec::new(),
+        }
+    }
+
+    /// Data whose stored bytes are those of the source, and that can not be used all the same.
+    pub fn disproved(&self) -> &[Disproved] {
+        match self {
+            Self::Stored { disproved, .. } | Self::Missing { disproved, .. } => disproved,
+            Self::NothingToMeasure | Self::NotAsked => &[],
+        }
+    }
+}
+
+/// Data that was stored as it is on the host and can not be decoded, or contradicts itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Disproved {
+    /// The source.
+    pub source: String,
+    /// The table; `None`: the database as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// What the probe says.
+    pub reason: String,
+}
+
+impl fmt::Display for Disproved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "source {}", self.source)?;
+        if let Some(table) = &self.table {
+            write!(f, ", {table}")?;
+        }
+        write!(f, ": {}", self.reason)
+    }
 }
 
 /// The key of row hashes of a repository: it opens nothing, and without it sums say nothing about rows.
@@ -96,7 +143,7 @@ pub(super) async fn measure(
         None => Facts::default(),
     };
     let mut facts = Facts::default();
-    let mut faults = Vec::new();
+    let (mut faults, mut disproved) = (Vec::new(), Vec::new());
     for (held, stamp) in cut.sources.iter().zip(stamps) {
         let (Content::Database(collected), Stamp::Lancedb(lance)) = (&held.content, stamp) else {
             continue;
@@ -133,6 +180,7 @@ pub(super) async fn measure(
         )
         .await;
         faults.extend(told(name, &outcome));
+        disproved.extend(disproofs(name, &outcome));
         if !outcome.facts.tables.is_empty() {
             facts.databases.insert(name.clone(), outcome.facts);
         }
@@ -142,6 +190,7 @@ pub(super) async fn measure(
             true => FactsOutcome::NothingToMeasure,
             false => FactsOutcome::Missing {
                 reason: faults.join("; "),
+                disproved,
             },
         };
     }
@@ -149,10 +198,11 @@ pub(super) async fn measure(
     if let Err(error) = store(repository, snapshot, &facts).await {
         return FactsOutcome::Missing {
             reason: format!("the facts could not be stored: {error}"),
+            disproved,
         };
     }
     failpoint::reach("facts.stored");
-    summary(&facts, faults)
+    summary(&facts, faults, disproved)
 }
 
 fn writer(version: Option<&str>) -> String {
@@ -200,7 +250,25 @@ fn told(source: &str, outcome: &ProbeOutcome) -> Vec<String> {
     ended.into_iter().chain(faults).collect()
 }
 
-fn summary(facts: &Facts, faults: Vec<String>) -> FactsOutcome {
+/// What disproves the data: the files are held and were read through, so nothing but they can be at fault.
+fn disproofs(source: &str, outcome: &ProbeOutcome) -> Vec<Disproved> {
+    let disproved = |table: Option<&str>, reason: String| Disproved {
+        source: source.to_owned(),
+        table: table.map(str::to_owned),
+        reason,
+    };
+    let tables = outcome.facts.tables.iter().flat_map(|table| {
+        let faults = table.faults.iter().filter(|fault| fault.kind.disproves());
+        faults.map(|fault| disproved(Some(&table.path), fault.to_string()))
+    });
+    let mut all: Vec<Disproved> = tables.collect();
+    if let Some((_, message)) = outcome.ended.fault().filter(|(kind, _)| kind.disproves()) {
+        all.push(disproved(None, message));
+    }
+    all
+}
+
+fn summary(facts: &Facts, faults: Vec<String>, disproved: Vec<Disproved>) -> FactsOutcome {
     let tables = || facts.databases.values().flat_map(|database| &database.tables);
     FactsOutcome::Stored {
         tables: tables().count(),
@@ -210,6 +278,7 @@ fn summary(facts: &Facts, faults: Vec<String>) -> FactsOutcome {
             .sum(),
         queries: tables().map(|table| table.golden.len()).sum(),
         faults,
+        disproved,
     }
 }
 

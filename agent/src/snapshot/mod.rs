@@ -14,6 +14,10 @@
 //!
 //! # Cancellation
 //! Before the commit cancelling leaves no snapshot. After it the snapshot stands without facts.
+//!
+//! # Damage that only decoding shows
+//! Bytes of a write-once file are stored as they are on the host. Where a probe then can not decode them, the snapshot
+//! stands, for it is the best there is, and its outcome names the table: [`FactsOutcome::disproved`].
 
 mod carry;
 mod facts;
@@ -42,7 +46,7 @@ use crate::stamp::Stamp;
 use previous::Previous;
 
 pub use facts::Options as FactsOptions;
-pub use facts::{Facts, FactsOutcome, load as load_facts, row_key};
+pub use facts::{Disproved, Facts, FactsOutcome, load as load_facts, row_key};
 pub use inputs::EntryError;
 pub use outcome::{Outcome, SourceOutcome};
 pub(crate) use outcome::{log_notes, notes};
@@ -193,9 +197,7 @@ pub async fn run(
     };
     let facts = match watch::watched(&cut, request.pins, clock, cancel, measure).await {
         (facts, None) => facts,
-        (_, Some(breach)) => FactsOutcome::Missing {
-            reason: breach.to_string(),
-        },
+        (_, Some(breach)) => FactsOutcome::missing(breach.to_string()),
     };
     Ok(Outcome {
         id: done.id,

@@ -177,7 +177,8 @@ pub(crate) fn failed(work: &Work, failure: &Failure) -> Ended {
     Ended::with(state, cause, message)
 }
 
-/// A snapshot that was committed. A suspect cut proves nothing; a damaged source is in it only in part.
+/// A snapshot that was committed. A suspect cut proves nothing; a damaged source is in it only in part, and what a
+/// probe can not decode is there and of no use.
 pub(super) fn snapshot(outcome: &snapshot::Outcome) -> Ended {
     let damaged: Vec<&snapshot::SourceOutcome> = outcome
         .sources
@@ -202,11 +203,22 @@ pub(super) fn snapshot(outcome: &snapshot::Outcome) -> Ended {
                 ),
             )
         }
-        (None, None) => Ended::passed(),
+        (None, None) => match outcome.facts.disproved() {
+            [] => Ended::passed(),
+            [first, ..] => Ended::with(
+                TaskState::Partial,
+                "facts_failed",
+                format!("committed, and its data can not be used: {first}"),
+            ),
+        },
+    };
+    let whole = |source: &snapshot::SourceOutcome| {
+        let mut disproved = outcome.facts.disproved().iter();
+        source.damage.is_empty() && disproved.all(|found| found.source != source.name)
     };
     let sources = outcome.sources.iter();
     ended
-        .about(sources.map(|source| (source.name.clone(), Some(source.damage.is_empty()))))
+        .about(sources.map(|source| (source.name.clone(), Some(whole(source)))))
         .measured(outcome)
 }
 

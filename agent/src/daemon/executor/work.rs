@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use dr_proto::model::{CheckWork, DrillWork, Existing, RestoreWork, SnapshotWork, StartTask, Work};
 use dr_vault::progress::Progress;
 use dr_vault::restore::{self, Place};
+use dr_vault::storage::circuit::Circuit;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -42,6 +43,8 @@ impl Jobs for HostJobs {
     async fn run(&self, task: &StartTask, halt: &Halt, progress: &Progress) -> Ended {
         let mut session = self.session.clone();
         session.stop = halt.stop().clone();
+        // What an earlier task found says nothing of now.
+        session.circuit = Circuit::default();
         let (work, progress) = (task.work.clone(), progress.clone());
         // A thread of its own: it may block for a while without holding up the link, and a panic in it ends the task,
         // not the daemon.
@@ -55,6 +58,7 @@ impl Jobs for HostJobs {
             Ok(ended) => ended,
             Err(error) => answer::failed(&work, &error.into()),
         };
+        self.vitals.found(&ended.sources, &ended.message);
         // Ends what still watches the token: the suspend file's watch, the follower of upload limits.
         halt.stop().token().cancel();
         ended
