@@ -34,6 +34,9 @@ pub(super) struct Arguments {
     /// Only sources of this kind: `lancedb` or `audit-log`
     #[arg(long, value_name = "KIND", value_parser = SourceKind::from_str)]
     only: Option<SourceKind>,
+    /// Ask the restored copy with this hook of agent.toml as well; can be given several times
+    #[arg(long = "hook", value_name = "NAME")]
+    hooks: Vec<String>,
     #[command(flatten)]
     evidence: evidence::Options,
 }
@@ -56,12 +59,13 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
         );
         return Err(Failure::new(Class::Usage, message));
     }
+    known(session, &arguments)?;
     let ask = job::drill::Ask {
         kind: arguments.kind,
         snapshot: arguments.snapshot,
         bytes_budget: arguments.bytes_budget.map(|size| size.0),
         recall_tolerance: arguments.recall_tolerance,
-        hooks: Vec::new(),
+        hooks: arguments.hooks,
         only: arguments.only,
     };
     let progress = Progress::new();
@@ -74,6 +78,29 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
         (_, Some(reason)) => reason.code(),
         (verdict, None) => verdict.into(),
     })
+}
+
+/// Refuses hooks that nobody could ask anything.
+fn known(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.kind != DrillKind::Restore && !arguments.hooks.is_empty() {
+        let message = format!(
+            "a {} drill restores nothing that a hook could be asked about",
+            arguments.kind
+        );
+        return Err(Failure::new(Class::Usage, message).hint("give --kind restore, or leave --hook away"));
+    }
+    let defined = &session.config.hooks;
+    match arguments.hooks.iter().find(|name| !defined.contains_key(*name)) {
+        None => Ok(()),
+        Some(name) => {
+            let names: Vec<&str> = defined.keys().map(String::as_str).collect();
+            let hint = match names.as_slice() {
+                [] => "define it under [hook] in agent.toml".to_owned(),
+                names => format!("hooks of this host: {}", names.join(", ")),
+            };
+            Err(Failure::new(Class::NotFound, format!("no hook is called `{name}`")).hint(hint))
+        }
+    }
 }
 
 fn print(session: &Session, report: &Report, path: &std::path::Path) -> std::io::Result<()> {

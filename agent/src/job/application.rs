@@ -1,7 +1,8 @@
 //! Rung 8: asks the restored copy with the application's own programs, the hooks of the host's own file.
 //!
 //! A hook is a program and its arguments, started without a shell; `{restored.<source>}` in an argument is the folder
-//! or file that the source was restored to. It ends with 0 if the application can use what was restored. A hook that
+//! or file that the source was restored to. Its environment is the agent's, and names the drill: `DR_DRILL`,
+//! `DR_DRILL_HOST`, `DR_DRILL_SNAPSHOT` (the id), `DR_DRILL_RESTORED` (the folder of all sources). It ends with 0 if the application can use what was restored. A hook that
 //! ends otherwise, or not in time, disproves it; one that can not be started has asked nothing. What it says is about
 //! the sources that its arguments name; about all, if they name none.
 
@@ -41,7 +42,7 @@ pub(super) async fn ask(
     }
     for name in hooks {
         let answer = match config.hooks.get(name) {
-            Some(hook) => ask_one(name, hook, &report.sources, restored, cancel).await,
+            Some(hook) => ask_one(name, hook, report, restored, cancel).await,
             None => unasked(
                 name,
                 Cause::Internal,
@@ -64,7 +65,7 @@ pub(super) async fn ask(
 async fn ask_one(
     name: &str,
     hook: &Hook,
-    sources: &[SourceReport],
+    report: &Report,
     restored: &Path,
     cancel: &CancellationToken,
 ) -> Answer {
@@ -73,11 +74,14 @@ async fn ask_one(
         command: hook
             .command
             .iter()
-            .map(|part| fill(part, sources, restored))
+            .map(|part| fill(part, &report.sources, restored))
             .collect(),
         timeout: hook.timeout,
     };
-    let Some(asked) = cancel.run_until_cancelled(busy::ask(&filled)).await else {
+    let Some(asked) = cancel
+        .run_until_cancelled(busy::ask_about(&filled, &variables(report, restored)))
+        .await
+    else {
         return unasked(name, Cause::Cancelled, "stopped before it had answered");
     };
     let (outcome, why) = match &asked {
@@ -107,6 +111,19 @@ fn unasked(name: &str, cause: Cause, why: &str) -> Answer {
         }),
         seconds: 0.0,
     }
+}
+
+fn variables(report: &Report, restored: &Path) -> [(&'static str, String); 4] {
+    let snapshot = report.snapshot.as_ref();
+    [
+        ("DR_DRILL", report.drill.to_string()),
+        ("DR_DRILL_HOST", report.host.clone()),
+        (
+            "DR_DRILL_SNAPSHOT",
+            snapshot.map(|snapshot| snapshot.id.clone()).unwrap_or_default(),
+        ),
+        ("DR_DRILL_RESTORED", restored.to_string_lossy().into_owned()),
+    ]
 }
 
 fn placeholder(source: &str) -> String {

@@ -81,6 +81,14 @@ fn words(said: &str) -> String {
 /// # Errors
 /// Whatever is not a clean end in time.
 pub async fn ask(hook: &Hook) -> Result<(), Error> {
+    ask_about(hook, &[]).await
+}
+
+/// The same, with variables in its environment that say what it is asked about.
+///
+/// # Errors
+/// Whatever is not a clean end in time.
+pub async fn ask_about(hook: &Hook, variables: &[(&str, String)]) -> Result<(), Error> {
     let (program, arguments) = match hook.command.split_first() {
         Some((program, arguments)) => (program.clone(), arguments),
         None => (String::new(), &[][..]),
@@ -91,6 +99,7 @@ pub async fn ask(hook: &Hook) -> Result<(), Error> {
     };
     let mut child = Command::new(&program)
         .args(arguments)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

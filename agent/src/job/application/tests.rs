@@ -97,6 +97,14 @@ async fn a_hook_sees_the_restored_folder_and_speaks_for_the_source_that_it_names
 }
 
 #[tokio::test]
+async fn a_hook_is_told_which_drill_it_is_asked_about() {
+    let script = "test \"$DR_DRILL_HOST $DR_DRILL_RESTORED/memory\" = \"host-1 $0\" && test -n \"$DR_DRILL\"";
+    let report = asked(script, "30s").await;
+    let check = application(&report, 0).expect("asked");
+    assert_eq!(check.outcome, Outcome::Passed, "{:?}", check.findings);
+}
+
+#[tokio::test]
 async fn an_application_that_can_not_use_the_copy_fails_the_drill_in_its_own_words() {
     let report = asked("echo no rows >&2; exit 3", "30s").await;
     let check = application(&report, 0).expect("asked");

@@ -1,0 +1,102 @@
+//! Probes of several LanceDB versions side by side: the real one under several names, each of which says when it ran.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use dr_tests::binaries;
+use dr_tests::fixtures::{self, Unpacked};
+use dr_tests::host::Host;
+
+/// A host with a folder of probes.
+struct Rig {
+    host: Host,
+    _unpacked: Unpacked,
+}
+
+impl Rig {
+    fn new() -> Option<Self> {
+        let unpacked = fixtures::small().pop()?.unpack();
+        let host = Host::new()?;
+        let folder = host.path().join("probes");
+        std::fs::create_dir_all(&folder).unwrap();
+        let folder = folder.display().to_string();
+        let host = host
+            .with_database("memory", &unpacked.database())
+            .with_environment("DR_AGENT_PROBES", &folder);
+        host.set_up();
+        Some(Self {
+            host,
+            _unpacked: unpacked,
+        })
+    }
+
+    fn ran(&self) -> PathBuf {
+        self.host.path().join("ran")
+    }
+
+    /// Installs the real probe as that of these Lance versions, and of no others.
+    fn install(&self, versions: &[&str]) {
+        let folder = self.host.path().join("probes");
+        std::fs::remove_dir_all(&folder).unwrap();
+        let (real, ran) = (binaries::probe().unwrap(), self.ran());
+        for version in versions {
+            let path = folder.join(version).join("dr-probe");
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let script = format!("#!/bin/sh\necho {version} >> {ran:?}\nexec {real:?} \"$@\"\n");
+            std::fs::write(&path, script).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        std::fs::create_dir_all(&folder).unwrap();
+    }
+
+    /// The versions that ran since it was asked last, each once.
+    fn since(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.ran()).unwrap_or_default();
+        let _absent = std::fs::remove_file(self.ran());
+        let mut versions: Vec<String> = text.lines().map(str::to_owned).collect();
+        versions.dedup();
+        versions
+    }
+}
+
+#[test]
+fn the_lowest_probe_that_can_read_is_taken_and_none_says_so() {
+    let case = "the_lowest_probe_that_can_read_is_taken_and_none_says_so";
+    let (Some(rig), Some(_)) = (Rig::new(), binaries::probe()) else {
+        return dr_tests::skip(case, "no agent, no probe or no fixture");
+    };
+    rig.install(&["0.1.0", "98.0.0", "99.0.0"]);
+    let facts = rig.host.snapshot()["facts"].clone();
+    assert_eq!(facts["state"], "stored", "{facts:#}");
+    assert_eq!(
+        rig.since(),
+        ["98.0.0"],
+        "0.1.0 can not read it, 99.0.0 is farther away"
+    );
+    let _passed = rig.host.run(&["drill", "--kind", "verify"]).expect_code(0);
+    assert_eq!(rig.since(), ["98.0.0"]);
+
+    // Nobody can ask any more: bytes are proved, and that is all.
+    rig.install(&["0.1.0"]);
+    let drill = rig
+        .host
+        .run(&["drill", "--kind", "verify", "--output", "json"])
+        .expect_code(2);
+    let report = drill.json();
+    assert_eq!(
+        (&report["verdict"], &report["proof"]),
+        (&"inconclusive".into(), &"bytes".into())
+    );
+    let checks = report["sources"][0]["checks"].as_array().unwrap();
+    let outcome = |rung: &str| {
+        let check = checks.iter().find(|check| check["rung"] == rung);
+        check.unwrap_or_else(|| panic!("{rung}: {report:#}"))["outcome"].to_string()
+    };
+    assert!(outcome("bytes").contains("passed"), "{report:#}");
+    for rung in ["tables", "content", "queries"] {
+        assert!(outcome(rung).contains("no_probe"), "{rung}: {report:#}");
+    }
+    let taken = rig.host.snapshot();
+    assert_eq!(taken["facts"]["state"], "missing", "{taken:#}");
+    assert_eq!(rig.since(), [""; 0]);
+}
