@@ -1,22 +1,9 @@
 //! `DR_AGENT_…` variables: each stands for one key of the file. A misspelt variable is refused like a misspelt key.
 
-use toml::{Table, Value};
+use dr_proto::model::environment::{Shape, Variables};
+use toml::Table;
 
 use super::error::Error;
-use dr_proto::model::document::suggest;
-
-/// How a variable's text becomes a TOML value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
-    /// As it is.
-    Text,
-    /// `true` or `false`.
-    Switch,
-    /// A number.
-    Number,
-    /// Texts separated by commas.
-    List,
-}
 
 /// The variables and the keys that they stand for.
 pub const VARIABLES: &[(&str, &str, Shape)] = &[
@@ -69,76 +56,18 @@ pub const VARIABLES: &[(&str, &str, Shape)] = &[
     ),
 ];
 
-/// Variables with our prefix that are no keys: read elsewhere.
-const NOT_KEYS: &[&str] = &["DR_AGENT_CONFIG", "DR_AGENT_LOG"];
+const OURS: Variables = Variables {
+    prefix: "DR_AGENT_",
+    keys: VARIABLES,
+    others: &["DR_AGENT_CONFIG", "DR_AGENT_LOG"],
+};
 
 /// Puts one variable into the document; `Ok(false)` if it is not ours.
 pub(super) fn apply(document: &mut Table, variable: &str, text: &str) -> Result<bool, Error> {
-    if !variable.starts_with("DR_AGENT_") || NOT_KEYS.contains(&variable) {
-        return Ok(false);
-    }
-    let Some((_, key, shape)) = VARIABLES.iter().find(|(name, ..)| *name == variable) else {
-        let known: Vec<&str> = VARIABLES
-            .iter()
-            .map(|(name, ..)| *name)
-            .chain(NOT_KEYS.iter().copied())
-            .collect();
-        return Err(Error::Variable {
+    OURS.apply(document, variable, text)
+        .map_err(|wrong| Error::Variable {
             variable: variable.to_owned(),
-            reason: "no such variable is known".to_owned(),
-            hint: suggest(variable, &known, "variable"),
-        });
-    };
-    let value = shape.value(text).map_err(|reason| Error::Variable {
-        variable: variable.to_owned(),
-        reason,
-        hint: None,
-    })?;
-    insert(document, key, value).map_err(|reason| Error::Variable {
-        variable: variable.to_owned(),
-        reason,
-        hint: None,
-    })?;
-    Ok(true)
-}
-
-impl Shape {
-    fn value(self, text: &str) -> Result<Value, String> {
-        match self {
-            Self::Text => Ok(Value::String(text.to_owned())),
-            Self::Switch => text
-                .parse()
-                .map(Value::Boolean)
-                .map_err(|_| format!("`{text}` is not `true` or `false`")),
-            Self::Number => text
-                .parse()
-                .map(Value::Float)
-                .map_err(|_| format!("`{text}` is not a number")),
-            Self::List => Ok(Value::Array(
-                text.split(',')
-                    .map(str::trim)
-                    .filter(|part| !part.is_empty())
-                    .map(|part| Value::String(part.to_owned()))
-                    .collect(),
-            )),
-        }
-    }
-}
-
-/// Sets a dotted key, making tables on the way.
-pub(super) fn insert(document: &mut Table, key: &str, value: Value) -> Result<(), String> {
-    let (path, last) = match key.rsplit_once('.') {
-        Some((path, last)) => (path, last),
-        None => ("", key),
-    };
-    let mut table = document;
-    for part in path.split('.').filter(|part| !part.is_empty()) {
-        table = table
-            .entry(part)
-            .or_insert_with(|| Value::Table(Table::new()))
-            .as_table_mut()
-            .ok_or_else(|| format!("`{part}` is not a section in the file"))?;
-    }
-    table.insert(last.to_owned(), value);
-    Ok(())
+            reason: wrong.reason,
+            hint: wrong.hint,
+        })
 }

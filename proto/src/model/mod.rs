@@ -6,6 +6,7 @@
 mod check;
 pub mod document;
 mod drill;
+pub mod environment;
 pub mod exit;
 mod host;
 mod identity;
