@@ -2,9 +2,12 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use dr_tests::fixtures::{self, Unpacked};
 use dr_tests::host::Host;
+use dr_tests::process::Running;
+use rustix::process::Signal;
 
 const NOT_BUILT: &str = "dr-agent is not built";
 
@@ -99,4 +102,40 @@ fn one_bad_answer_is_forgiven() {
     };
     let _snapshot = host.run(&["snapshot", "--no-facts"]).expect_code(0);
     assert_eq!(noted(&host).len(), 2);
+}
+
+/// The hook turns bad while a snapshot is stored: it stops with what it has, and the next goes on from there.
+#[test]
+fn a_host_that_becomes_busy_stops_the_work_at_a_safe_point() {
+    let case = "a_host_that_becomes_busy_stops_the_work_at_a_safe_point";
+    let Some((host, _unpacked)) = with_hook("test ! -e busy || { echo p99 is 80 ms >&2; exit 1; }") else {
+        return dr_tests::skip(case, NOT_BUILT);
+    };
+    // So slow that the hook is asked twice meanwhile, whatever the machine.
+    let mut slow = host.command(&["snapshot", "--no-facts"]);
+    slow.env("DR_AGENT_LIMITS_UPLOAD_DEFAULT", "4 KiB/s");
+    slow.env("DR_FAILPOINT_STOP", "snapshot.cut");
+    let running = Running::start(&mut slow);
+    running.until_stopped();
+    std::fs::write(host.path().join("busy"), "").unwrap();
+    running.signal(Signal::CONT);
+    let stopped = running.finish(Duration::from_secs(240)).expect_code(2);
+    stopped.expect_said(&["busy"]);
+    let listed = host
+        .run(&["snapshots", "list", "--output", "json"])
+        .expect_code(0)
+        .json();
+    assert_eq!(listed, serde_json::json!([]), "nothing was committed");
+    std::fs::remove_file(host.path().join("busy")).unwrap();
+    let taken = host
+        .run(&["snapshot", "--no-facts", "--output", "json"])
+        .expect_code(0)
+        .json();
+    let check = host.run(&["repository", "check", "--full"]).expect_code(0);
+    drop(check);
+    let figure = |name: &str| taken["stats"][name].as_u64().unwrap();
+    assert!(
+        figure("bytes") > 0 && figure("bytes_new") <= figure("bytes"),
+        "{taken:#}"
+    );
 }

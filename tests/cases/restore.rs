@@ -1,10 +1,14 @@
 //! Restores as an operator gives them: a table, a glob, and one that was killed and is given again.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use dr_tests::files;
 use dr_tests::fixtures::{self, Unpacked};
 use dr_tests::host::Host;
+use dr_tests::process::Running;
+use dr_tests::s3_server::S3Server;
+use rustix::process::Signal;
 
 /// What a shell sees of a process that SIGKILL ended.
 const KILLED: i32 = 128 + 9;
@@ -152,4 +156,64 @@ fn another_restore_to_the_target_of_a_killed_one_does_not_take_its_files() {
             .all(|path| path.starts_with("tool_calls.lance"))
     );
     assert_eq!(std::fs::read_dir(&to).unwrap().count(), 1);
+}
+
+/// Ctrl-C, and the same command again.
+#[test]
+fn a_restore_that_was_interrupted_goes_on_when_it_is_given_again() {
+    let case = "a_restore_that_was_interrupted_goes_on_when_it_is_given_again";
+    let (Some(host), Some(fixture), Ok(server)) = (
+        Host::new(),
+        fixtures::small().pop(),
+        S3Server::with_bucket("acme"),
+    ) else {
+        return dr_tests::skip(case, "dr-agent is not built");
+    };
+    let unpacked = fixture.unpack();
+    let mut host = host
+        .with_repository("s3://acme/host-1")
+        .with_database("memory", &unpacked.database())
+        .with_log("audit", &unpacked.log())
+        .with_lines(&format!(
+            "\n[repository.s3]\nendpoint = {:?}\n",
+            server.endpoint()
+        ));
+    for (name, value) in server.environment() {
+        host = host.with_environment(name, &value);
+    }
+    host.set_up();
+    let _taken = host.run(&["snapshot", "--no-facts"]).expect_code(0);
+    let to = |name: &str| host.path().join(name).display().to_string();
+    let (whole, again) = (to("whole"), to("again"));
+    let full = host
+        .run(&["restore", "--to", &whole, "--output", "json"])
+        .expect_code(0)
+        .json();
+    let mut command = host.command(&["restore", "--to", &again]);
+    command.env("DR_FAILPOINT_STOP", "restore.files.written");
+    let running = Running::start(&mut command);
+    running.until_stopped();
+    // What the second source needs does not come before the signal does.
+    server.delay(Duration::from_secs(60));
+    running.signal(Signal::INT);
+    running.signal(Signal::CONT);
+    let stopped = running.finish(Duration::from_secs(120)).expect_code(130);
+    stopped.expect_said(&["the same restore, given again, goes on"]);
+    server.delay(Duration::ZERO);
+    let resumed = host
+        .run(&["restore", "--to", &again, "--output", "json"])
+        .expect_code(0)
+        .json();
+    let figure = |report: &serde_json::Value, name: &str| report[name].as_u64().unwrap();
+    assert!(figure(&resumed, "bytes_resumed") > 0, "{resumed:#}");
+    assert!(
+        figure(&resumed, "bytes_fetched") < figure(&full, "bytes_fetched"),
+        "{resumed:#}"
+    );
+    assert_eq!(files::hashes(again.as_ref()), files::hashes(whole.as_ref()));
+    assert_eq!(
+        std::fs::read_dir(again).unwrap().count(),
+        2,
+        "nothing stays beside"
+    );
 }
