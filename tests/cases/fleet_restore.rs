@@ -436,3 +436,55 @@ fn a_restore_that_was_cancelled_leaves_the_target_alone_and_can_go_on() {
     assert_eq!(files::hashes(&to.join("audit")), Live::of(&unpacked).logs);
     let _ended = agent.stop().expect_code(0);
 }
+
+#[test]
+fn a_restore_that_was_cancelled_half_way_fetches_only_what_is_missing() {
+    let case = "a_restore_that_was_cancelled_half_way_fetches_only_what_is_missing";
+    let (Some(fleet), Ok(server)) = (Fleet::start(), S3Server::with_bucket("acme")) else {
+        return dr_tests::skip(case, NOT_BUILT);
+    };
+    let (Some(host), Some(fixture)) = (member("db-1", "s3://acme"), fixtures::small().pop()) else {
+        return dr_tests::skip(case, "no agent or no fixture");
+    };
+    let unpacked = fixture.unpack();
+    let s3 = format!("\n[repository.s3]\nendpoint = {:?}\n", server.endpoint());
+    let mut host = host
+        .with_database("memory", &unpacked.database())
+        .with_log("audit", &unpacked.log())
+        .with_lines(&s3);
+    for (name, value) in server.environment() {
+        host = host.with_environment(name, &value);
+    }
+    let host = fleet.enrol(host, &[]);
+    let _taken = host.run(&["snapshot", "--no-facts"]).expect_code(0);
+
+    // The first source is written; what the second needs does not come before the cancel does.
+    let agent = Agent::start_stopping(&host, "restore.files.written");
+    let to = allowed(&host).join("half-way");
+    let target = to.display().to_string();
+    let run = started(&fleet, &["restore", "start", "--from", "db-1", "--to", &target]);
+    agent.until_stopped();
+    server.delay(Duration::from_secs(60));
+    agent.go_on();
+    let _asked = fleet.drctl(&["restore", "cancel", &run]).expect_code(0);
+    let task = until(&fleet, &run, "ended", |task| !task["finished"].is_null());
+    assert_eq!(task["state"], "cancelled", "{task:#}");
+    assert!(!to.join("memory").exists() && !to.join("audit").exists());
+    server.delay(Duration::ZERO);
+    let _ended = agent.stop();
+
+    let agent = Agent::start(&host);
+    let resumed = fleet.ask(&["restore", "resume", &run, "--wait"]);
+    let report = &resumed["tasks"][0]["report"];
+    let figure = |name: &str| {
+        report[name]
+            .as_u64()
+            .unwrap_or_else(|| panic!("{name}: {report:#}"))
+    };
+    assert!(figure("bytes_resumed") > 0, "{report:#}");
+    assert!(figure("bytes_fetched") < figure("bytes"), "{report:#}");
+    let live = Live::of(&unpacked);
+    live.must_be(&to.join("memory"));
+    assert_eq!(files::hashes(&to.join("audit")), live.logs);
+    let _ended = agent.stop().expect_code(0);
+}

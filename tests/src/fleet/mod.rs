@@ -423,6 +423,35 @@ impl Agent {
         Self { running, metrics }
     }
 
+    /// The same, to stop itself at a failpoint, each time that it gets there.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come up.
+    #[track_caller]
+    pub fn start_stopping(host: &Host, failpoint: &str) -> Self {
+        let mut command = host.command(&["run"]);
+        command.env("DR_FAILPOINT_STOP", failpoint);
+        let mut running = Running::start(&mut command);
+        let metrics = Ready::read_metrics(&mut running);
+        Self { running, metrics }
+    }
+
+    /// Waits until it has stopped itself.
+    ///
+    /// # Panics
+    ///
+    /// If it ended instead.
+    #[track_caller]
+    pub fn until_stopped(&self) {
+        self.running.until_stopped();
+    }
+
+    /// Lets it go on after that.
+    pub fn go_on(&self) {
+        self.running.signal(Signal::CONT);
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.running.id()
