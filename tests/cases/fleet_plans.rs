@@ -258,3 +258,33 @@ async fn a_plan_that_comes_after_another_follows_each_of_its_runs() {
         "it begins when the first has ended: {followed:#} {first:#}"
     );
 }
+
+/// The plan that the documentation of the interface shows, to the letter.
+const WEEKLY: &str = r#"schema = 1
+name = "weekly-restore"
+owner = "sre-data"
+runbook = "https://runbooks.example.net/dr-restore"
+select = { labels = "env=prod,tier in (gold,silver)", sources = ["*"] }
+exclude = [ { host = "db-0007", reason = "OPS-4411", by = "ana", until = "2026-12-31" } ]
+schedule = { cron = "0 3 * * SUN", timezone = "UTC", after = "nightly-snapshot", jitter = "2h", window = "8h", missed = "run-once" }
+drill = { kind = "restore", snapshot = "latest", on = "self", loss = "deleted" }     # on = "role=drill-runner"; loss = moved | deleted | truncated | corrupted
+checks = { bytes = { budget = "50 GiB", cycle = "30d" }, content = { cycle = "30d" }, queries = { recall_tolerance = 0.02 }, application = ["smoke"] }
+waves = { sizes = ["1", "5 %", "100 %"], stop_failed = "2 %", stop_inconclusive = "20 %", coverage = "95 %" }
+limits = { deadline = "4h", retries = 1, max_bytes = "20 TiB" }
+"#;
+
+#[test]
+fn the_plan_that_the_interface_shows_is_put_in_force_as_it_stands() {
+    let case = "the_plan_that_the_interface_shows_is_put_in_force_as_it_stands";
+    let Some(fleet) = Fleet::start() else {
+        return dr_tests::skip(case, NOT_BUILT);
+    };
+    let file = fleet.path().join("weekly-restore.toml");
+    std::fs::write(&file, WEEKLY).unwrap();
+    let name = file.display().to_string();
+    let _applied = fleet.drctl(&["plan", "apply", &name]).expect_code(0);
+    fleet
+        .drctl(&["plan", "show", "weekly-restore"])
+        .expect_code(0)
+        .expect_said(&["loss = \"deleted\"", "cycle = \"30d\""]);
+}

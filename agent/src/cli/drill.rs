@@ -3,12 +3,12 @@
 use std::str::FromStr;
 
 use clap::Args;
-use dr_proto::model::{DrillKind, Report, SourceKind, Verdict};
+use dr_proto::model::{DrillKind, Loss, Report, SourceKind, Verdict};
 use dr_proto::render::Evidence;
 use dr_vault::progress::Progress;
 
 use super::evidence;
-use crate::config::Size;
+use crate::config::{Period, Size};
 use crate::error::{Class, Failure, Outcome};
 use crate::job;
 use crate::report;
@@ -28,6 +28,15 @@ pub(super) struct Arguments {
     /// The most that a `verify` drill reads beyond what its other checks read, least recently verified first
     #[arg(long, value_name = "SIZE")]
     bytes_budget: Option<Size>,
+    /// The time within which all bytes are verified once, by drills with a budget
+    #[arg(long, value_name = "TIME", requires = "bytes_budget")]
+    bytes_cycle: Option<Period>,
+    /// Do not scan tables in place whose digest was proved within this time
+    #[arg(long, value_name = "TIME")]
+    content_cycle: Option<Period>,
+    /// What a `restore` drill finds at its target in scratch: `moved`, `deleted`, `truncated` or `corrupted` data
+    #[arg(long, value_name = "LOSS", value_parser = Loss::from_str)]
+    loss: Option<Loss>,
     /// By how much recall may be below recall at the cut, where another probe version answers
     #[arg(long, value_name = "SHARE", default_value_t = job::drill::RECALL_TOLERANCE)]
     recall_tolerance: f64,
@@ -64,6 +73,9 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
         kind: arguments.kind,
         snapshot: arguments.snapshot,
         bytes_budget: arguments.bytes_budget.map(|size| size.0),
+        bytes_cycle: arguments.bytes_cycle.map(|period| period.0),
+        content_cycle: arguments.content_cycle.map(|period| period.0),
+        loss: arguments.loss,
         recall_tolerance: arguments.recall_tolerance,
         hooks: arguments.hooks,
         only: arguments.only,

@@ -91,6 +91,12 @@ fn judge_drill(config: &Config, drill: &DrillWork) -> Result<(), Refusal> {
             message: format!("a recall tolerance of {share} is no share: give 0 to 1"),
         });
     }
+    if let Some(loss) = drill.loss.filter(|_| kind != DrillKind::Restore) {
+        return Err(Refusal {
+            cause: NOT_SUPPORTED,
+            message: format!("a {kind} drill restores nothing, so {loss} data can not be rehearsed with it"),
+        });
+    }
     hooks(config, kind, &drill.hooks)?;
     from_host(config, drill.from_host.as_ref())
 }

@@ -24,16 +24,21 @@
 mod audit;
 mod away;
 mod judge;
+mod loss;
 mod objects;
+mod proved;
 mod restored;
 mod rungs;
 mod tables;
+#[cfg(test)]
+mod testing;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use dr_proto::model::{
-    Bytes, Capture, CheckResult, DrillId, DrillKind, Freshness, Phase, ProofLevel, Report, Rpo, SnapshotRef,
-    SourceKind, SourceReport, Verdict,
+    Bytes, Capture, CheckResult, DrillId, DrillKind, Freshness, Loss, Phase, ProofLevel, Report, Rpo,
+    SnapshotRef, SourceKind, SourceReport, Verdict,
 };
 use dr_vault::clock::SharedClock;
 use dr_vault::progress::Progress;
@@ -47,6 +52,7 @@ use tokio_util::sync::CancellationToken;
 use crate::snapshot;
 use crate::stamp::{LanceStamp, Stamp};
 
+use proved::Proved;
 use restored::Restored;
 pub use tables::ProbeOptions;
 
@@ -68,6 +74,12 @@ pub struct Request {
     pub spool: PathBuf,
     /// The most bytes that the rung `bytes` reads beyond what other rungs read; unset: everything.
     pub bytes_budget: Option<u64>,
+    /// Within this time all bytes are verified once: what the ledger says of it counts. Unset: only now counts.
+    pub bytes_cycle: Option<Duration>,
+    /// Tables whose digest was proved in place within this time are not scanned there again; unset: all are.
+    pub content_cycle: Option<Duration>,
+    /// How the data was lost that a `restore` drill brings back; unset: nothing stands at the target.
+    pub loss: Option<Loss>,
     /// Only sources of this kind; unset: all.
     pub only: Option<SourceKind>,
     /// Probes.
@@ -85,6 +97,14 @@ pub enum Error {
     /// The kind is not one that this function rehearses.
     #[error("a {0} drill can not be run here: choose verify or restore")]
     Kind(DrillKind),
+    /// Nothing is restored that could have been lost.
+    #[error("a {kind} drill restores nothing, so `{loss}` data can not be rehearsed with it: choose restore")]
+    Loss {
+        /// The kind.
+        kind: DrillKind,
+        /// The loss.
+        loss: Loss,
+    },
     /// The snapshot has sources, but none of the kind that was asked for.
     #[error("snapshot {snapshot} holds no source of kind {kind}")]
     NoSource {
@@ -116,6 +136,12 @@ pub async fn run(
     if !matches!(request.kind, DrillKind::Verify | DrillKind::Restore) {
         return Err(Error::Kind(request.kind));
     }
+    if let (DrillKind::Verify, Some(loss)) = (request.kind, request.loss) {
+        return Err(Error::Loss {
+            kind: request.kind,
+            loss,
+        });
+    }
     let mut drill = Drill::begin(repository, store, request, clock, progress, cancel).await?;
     drill.objects().await;
     let mut restored = Restored::default();
@@ -146,6 +172,9 @@ struct Drill<'a> {
     sources: Vec<Source>,
     report: Report,
     before: Transfers,
+    proved: Proved,
+    /// How long it took to lose what is then restored: no figure counts that.
+    prepared: Duration,
 }
 
 /// One source of the snapshot and what was found of it so far.
@@ -205,6 +234,7 @@ impl<'a> Drill<'a> {
                 schema: 1,
                 drill: DrillId::new(started),
                 kind: request.kind,
+                loss: request.loss,
                 host: request.host.clone(),
                 agent: env!("CARGO_PKG_VERSION").to_owned(),
                 probe: None,
@@ -245,6 +275,11 @@ impl<'a> Drill<'a> {
             facts_error,
             sources,
             before,
+            proved: match request.content_cycle {
+                Some(cycle) => Proved::read(repository, cycle, started).await?,
+                None => Proved::default(),
+            },
+            prepared: Duration::ZERO,
         };
         drill.report.freshness = freshness(repository).await?;
         drill.report.rpo = drill.rpo().await?;
@@ -316,6 +351,7 @@ fn binding(report: &Report, request: &Request) -> String {
     let bound = serde_json::json!({
         "kind": report.kind, "snapshot": snapshot, "agent": report.agent, "probe": report.probe,
         "rules": request.probe.rules, "bytes_budget": request.bytes_budget, "only": request.only,
+        "loss": request.loss, "bytes_cycle": request.bytes_cycle, "content_cycle": request.content_cycle,
     });
     blake3::hash(bound.to_string().as_bytes()).to_hex().to_string()
 }

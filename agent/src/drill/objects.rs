@@ -1,8 +1,10 @@
 //! Rungs 1 and 2: every object is there, and every chunk opens and has its hash.
 
+use dr_proto::model::units::Period;
 use dr_proto::model::{Cause, CheckResult, Finding, Outcome, Rung};
 use dr_vault::check::{self, BytesOptions, Severity};
 use indicatif::BinaryBytes;
+use jiff::SignedDuration;
 use tokio::time::Instant;
 
 use super::restored::Restored;
@@ -43,6 +45,14 @@ impl Drill<'_> {
         let options = BytesOptions {
             budget: self.request.bytes_budget,
             already: self.reader.coverage().clone(),
+            ..BytesOptions::default()
+        };
+        let options = match self.request.bytes_cycle {
+            Some(cycle) => BytesOptions {
+                cycle: SignedDuration::try_from(cycle).unwrap_or(SignedDuration::MAX),
+                ..options
+            },
+            None => options,
         };
         let report = check::snapshot_bytes(
             self.repository,
@@ -58,18 +68,22 @@ impl Drill<'_> {
         match report {
             Ok(report) => {
                 self.report.bytes.verified += report.bytes;
-                let figure = format!(
+                let mut figure = format!(
                     "{} chunks, {} opened and hashed",
                     report.chunks,
                     BinaryBytes(report.bytes)
                 );
-                let cut_short = (!report.complete && report.packs_left > 0).then(|| {
-                    let percent = report.verified_ratio * 100.0;
-                    format!(
-                        "the budget leaves {} packs for other drills: {percent:.1} % verified in 30 days",
-                        report.packs_left
-                    )
-                });
+                let left = !report.complete && report.packs_left > 0;
+                // With a cycle, the turn that the others had counts.
+                let in_turn = self.request.bytes_cycle.filter(|_| left && report.covered);
+                if let Some(cycle) = in_turn {
+                    let others = report.packs_left;
+                    figure = format!(
+                        "{figure}, {others} packs by other drills within {}",
+                        Period(cycle)
+                    );
+                }
+                let cut_short = (left && in_turn.is_none()).then(|| self.cut_short(&report));
                 self.spread(
                     Rung::Bytes,
                     asked,
@@ -82,6 +96,29 @@ impl Drill<'_> {
             Err(error) => self.everywhere(asked, &unasked(Rung::Bytes, &error, seconds)),
         }
         self.phase("bytes", since);
+    }
+
+    /// What the budget leaves, and whether it ever reaches round.
+    fn cut_short(&self, report: &check::BytesReport) -> String {
+        let cycle = self
+            .request
+            .bytes_cycle
+            .map_or_else(|| "30 days".to_owned(), |cycle| Period(cycle).to_string());
+        let left = format!(
+            "the budget leaves {} packs for other drills: {:.1} % verified in {cycle}",
+            report.packs_left,
+            report.verified_ratio * 100.0
+        );
+        match report
+            .pace
+            .filter(|pace| *pace < 1.0 && self.request.bytes_cycle.is_some())
+        {
+            Some(pace) => format!(
+                "{left}; at the pace kept until now {:.1} % are verified in a cycle: give the plan more                  checks.bytes.budget, or drill more often",
+                pace * 100.0
+            ),
+            None => left,
+        }
     }
 
     /// One check for each source that was asked about, with the findings that hit it.

@@ -64,34 +64,56 @@ impl Drill<'_> {
     }
 
     async fn restore_one(&mut self, name: &str) -> Result<Copy, Error> {
+        let folder = self.request.scratch.join("restored");
+        let (place, target) = (Place::BySource(folder.clone()), folder.join(name));
+        let lost = self.lose(name, &place, &target).await?;
         let since = Instant::now();
-        let place = Place::BySource(self.request.scratch.join("restored"));
-        let options = restore::Options::default();
-        let (repository, manifest) = (self.repository, &self.manifest);
-        let selection = Selection::source(name);
-        let planned = crate::restore::plan(repository, self.id, manifest, selection, &place, options);
-        let (plan, _) = planned.await?;
-        let spool = &self.request.spool;
-        let report =
-            crate::restore::execute(repository, manifest, plan, spool, self.progress, self.cancel).await?;
+        let options = restore::Options {
+            existing: lost.existing,
+            ..restore::Options::default()
+        };
+        let report = self.restore_to(name, &place, options).await?;
+        let seconds = since.elapsed().as_secs_f64();
         self.report.notes.extend(metadata_note(&report));
         let Some(placed) = report.placed.into_iter().next() else {
             let reason = "a restore that succeeded has placed nothing".to_owned();
             return Err(restore::Error::Internal(reason).into());
         };
+        let clearing = Instant::now();
+        let cleared = lost.clear(placed.displaced).await;
+        cleared.map_err(|source| Error::Loss {
+            name: name.to_owned(),
+            source,
+        })?;
+        self.prepared += clearing.elapsed();
         Ok(Copy {
             target: placed.target,
             files: report.files,
             bytes: report.bytes,
-            seconds: since.elapsed().as_secs_f64(),
+            seconds,
         })
+    }
+
+    /// Restores one source, every byte of it from the repository.
+    pub(super) async fn restore_to(
+        &self,
+        name: &str,
+        place: &Place,
+        options: restore::Options,
+    ) -> Result<restore::Report, Error> {
+        let (repository, manifest) = (self.repository, &self.manifest);
+        let selection = Selection::source(name);
+        let planned = crate::restore::plan(repository, self.id, manifest, selection, place, options);
+        let (plan, _) = planned.await?;
+        let spool = &self.request.spool;
+        crate::restore::execute(repository, manifest, plan, spool, self.progress, self.cancel).await
     }
 
     /// Asks of what lies in scratch, and writes to it. Also tells when all of it was usable: once it lay there and its
     /// tables had opened; what else is asked meanwhile takes no time of that.
     pub(super) async fn ask_restored(&mut self, restored: &Restored) {
         let since = Instant::now();
-        let lay_there = self.request.asked.elapsed();
+        let lay_there = self.request.asked.elapsed().saturating_sub(self.prepared);
         let mut opening = Some(Duration::ZERO);
         for index in 0..self.sources.len() {
             let source = &self.sources[index];
@@ -132,6 +154,8 @@ impl Drill<'_> {
             lance,
             recorded: self.facts.databases.get(name),
             key: row_key(self.repository),
+            // What was restored is new: all of it is read.
+            known: Vec::new(),
             write_test: true,
         };
         let location = Location::Directory {
@@ -227,6 +251,13 @@ fn failed(error: &Error) -> CheckResult {
         Error::Patch { .. } => (Outcome::Failed, None, in_one_line(error)),
         Error::Stopped(_) | Error::NoTable { .. } => {
             (Outcome::Inconclusive(Cause::Internal), None, in_one_line(error))
+        }
+        Error::Loss { source, .. } => {
+            let cause = match source.kind() {
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Cause::NoSpace,
+                _ => Cause::Internal,
+            };
+            (Outcome::Inconclusive(cause), None, in_one_line(error))
         }
     };
     CheckResult {

@@ -9,6 +9,7 @@ use dr_vault::tree::TreePath;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use super::proved::{self, Proof};
 use super::tables::{self, Asked};
 use super::{Drill, audit};
 use crate::error::in_one_line;
@@ -50,9 +51,13 @@ impl Drill<'_> {
         let tree = Arc::new(SnapshotTree::new(opened));
         let source = &self.sources[index];
         let Some(lance) = source.database() else { return };
+        let recorded = self.facts.databases.get(&name);
         let asked = Asked {
             lance,
-            recorded: self.facts.databases.get(&name),
+            recorded,
+            known: recorded
+                .map(|facts| self.proved.known(&name, facts))
+                .unwrap_or_default(),
             key: row_key(self.repository),
             write_test: false,
         };
@@ -61,9 +66,26 @@ impl Drill<'_> {
         };
         let answers = tables::ask(location, Some(tree), asked, &self.request.probe, self.cancel).await;
         self.report.probe = self.report.probe.take().or(answers.probe);
+        let (mut scanned, mut unscanned) = (Vec::new(), Vec::new());
+        for table in &answers.proved {
+            match self.proved.excuse(&name, table) {
+                Some(why) => unscanned.push(format!("{} {why}", table.path)),
+                None => scanned.extend(Proof::of(&name, table)),
+            }
+        }
+        proved::append(self.repository, scanned).await;
         let source = &mut self.sources[index];
         source.checks.extend(answers.checks);
         source.notes.extend(answers.notes);
+        let content = source.checks.iter_mut().find(|check| check.rung == Rung::Content);
+        if let Some(check) = content.filter(|_| !unscanned.is_empty()) {
+            check.figure = format!(
+                "{}; {} tables not scanned, see the notes",
+                check.figure,
+                unscanned.len()
+            );
+        }
+        source.notes.extend(unscanned);
     }
 
     /// Rung 6 of every log.

@@ -10,7 +10,8 @@ use dr_probe_wire::event::Event;
 use dr_probe_wire::facts::Facts;
 use dr_probe_wire::fault::FaultKind;
 use dr_probe_wire::host::{self, Ended, Outcome as ProbeOutcome};
-use dr_probe_wire::job::{ContentJob, Job, Limits, Location, RowKey};
+use dr_probe_wire::job::{ContentJob, Job, KnownTable, Limits, Location, RowKey};
+use dr_probe_wire::measure::TableMeasure;
 use dr_probe_wire::tree::FileTree;
 use dr_proto::model::{Cause, CheckResult, Outcome, Rung};
 use tokio::time::Instant;
@@ -43,6 +44,8 @@ pub(super) struct Asked<'a> {
     pub(super) recorded: Option<&'a Facts>,
     /// The key of row hashes.
     pub(super) key: RowKey,
+    /// Digests that need not be computed again; their tables are asked everything else.
+    pub(super) known: Vec<KnownTable>,
     /// Append, optimise and clean up as well.
     pub(super) write_test: bool,
 }
@@ -53,6 +56,8 @@ pub(super) struct Answers {
     pub(super) checks: Vec<CheckResult>,
     /// What of the write test, if it was asked for.
     pub(super) write_test: Option<CheckResult>,
+    /// Tables whose digest is that of the cut.
+    pub(super) proved: Vec<TableMeasure>,
     /// The probe's version.
     pub(super) probe: Option<String>,
     /// What a version of Lance could not support.
@@ -126,10 +131,9 @@ fn job(location: Location, question: &Asked<'_>, options: &ProbeOptions) -> Job 
     Job {
         validate: true,
         prewarm: true,
-        // Known digests are for snapshots: a drill reads everything.
         content: Some(ContentJob {
             key: question.key,
-            known: Vec::new(),
+            known: question.known.clone(),
         }),
         queries: question.recorded.map(Facts::replay),
         write_test: question.write_test,
@@ -156,6 +160,7 @@ fn no_probe(writer: Option<&str>) -> Answers {
             unasked(Rung::Queries),
         ],
         write_test: Some(unasked(Rung::Restore)),
+        proved: Vec::new(),
         probe: None,
         notes: Vec::new(),
         opened: None,
@@ -176,9 +181,18 @@ fn judged(question: &Asked<'_>, outcome: &ProbeOutcome, rules: Rules, seconds: f
         judge::check(Rung::Tables, &tables, figure, seconds),
         outcome,
     )];
+    let mut proved = Vec::new();
     match question.recorded {
         Some(recorded) => {
             let content = compare::content(recorded, &measured.tables);
+            let is_proved = |table: &&TableMeasure| {
+                let mut found = content
+                    .iter()
+                    .filter(|found| found.table == table.path)
+                    .peekable();
+                found.peek().is_some() && found.all(|found| found.outcome == compare::Outcome::Proved)
+            };
+            proved.extend(measured.tables.iter().filter(is_proved).cloned());
             let scanned: u64 = measured
                 .tables
                 .iter()
@@ -217,6 +231,7 @@ fn judged(question: &Asked<'_>, outcome: &ProbeOutcome, rules: Rules, seconds: f
     Answers {
         checks,
         write_test,
+        proved,
         probe: (!measured.probe.probe.is_empty()).then(|| {
             format!(
                 "{} (lancedb {}, lance {})",

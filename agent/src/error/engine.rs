@@ -43,7 +43,7 @@ pub(super) fn known(error: &(dyn StdError + 'static)) -> Option<Class> {
 fn drilling(error: &drill::Error) -> Option<Class> {
     match error {
         drill::Error::NoSource { .. } => Some(Class::NotFound),
-        drill::Error::Kind(_) => Some(Class::Usage),
+        drill::Error::Kind(_) | drill::Error::Loss { .. } => Some(Class::Usage),
         drill::Error::Repository(_) => None,
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dr_probe_wire::compare::Rules;
-use dr_proto::model::{Cause, DrillKind, Outcome, Report, SourceKind, Verdict};
+use dr_proto::model::{Cause, DrillKind, Loss, Outcome, Report, SourceKind, Verdict};
 use dr_vault::progress::Progress;
 use jiff::SignedDuration;
 use tokio::time::Instant;
@@ -29,6 +29,12 @@ pub struct Ask {
     pub snapshot: String,
     /// The most that is read beyond what other checks read; unset: everything.
     pub bytes_budget: Option<u64>,
+    /// Within this time all bytes are verified once; unset: only now counts.
+    pub bytes_cycle: Option<Duration>,
+    /// Tables whose digest was proved in place within this time are not scanned there again; unset: all are.
+    pub content_cycle: Option<Duration>,
+    /// How the data was lost that a `restore` drill brings back; unset: nothing stands at the target.
+    pub loss: Option<Loss>,
     /// By how much recall may be below recall at the cut, where another probe version answers.
     pub recall_tolerance: f64,
     /// Only sources of this kind; unset: all.
@@ -62,6 +68,9 @@ pub async fn run(session: &Session, ask: Ask, progress: &Progress) -> Result<Dri
         scratch: scratch.path().to_owned(),
         spool: session.state()?.cache(),
         bytes_budget: ask.bytes_budget,
+        bytes_cycle: ask.bytes_cycle,
+        content_cycle: ask.content_cycle,
+        loss: ask.loss,
         only: ask.only,
         probe: ProbeOptions {
             probes: session.config.agent.probes.clone(),

@@ -42,6 +42,15 @@ pub enum Error {
         #[source]
         source: dr_lance::Error,
     },
+    /// A copy in scratch could not be lost as a drill asked for.
+    #[error("lose the copy of source `{name}` in scratch")]
+    Loss {
+        /// The source.
+        name: String,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
     /// A worker thread ended without an answer.
     #[error("a worker stopped")]
     Stopped(#[from] tokio::task::JoinError),

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use clap::{Args, Subcommand};
 use dr_proto::model::exit::Code;
 use dr_proto::model::units::{Period, Size};
-use dr_proto::model::{DrillKind, DrillWork, HostName, SourceKind, Work};
+use dr_proto::model::{DrillKind, DrillWork, HostName, Loss, SourceKind, Work};
 use dr_proto::view::{RunDetail, Task, TaskEvent};
 use dr_terminal::{Table, Ui};
 use serde::Serialize;
@@ -76,6 +76,15 @@ struct Start {
     /// The most that a `verify` drill reads beyond what its other checks read
     #[arg(long, value_name = "SIZE")]
     bytes_budget: Option<Size>,
+    /// The time within which all bytes are verified once, by drills with a budget
+    #[arg(long, value_name = "TIME", value_parser = positive, requires = "bytes_budget")]
+    bytes_cycle: Option<Period>,
+    /// Do not scan tables in place whose digest was proved within this time
+    #[arg(long, value_name = "TIME", value_parser = positive)]
+    content_cycle: Option<Period>,
+    /// What a `restore` drill finds at its target in scratch: `moved`, `deleted`, `truncated` or `corrupted` data
+    #[arg(long, value_name = "LOSS", value_parser = Loss::from_str)]
+    loss: Option<Loss>,
     /// By how much recall may be below recall at the cut
     #[arg(long, value_name = "SHARE", value_parser = share)]
     recall_tolerance: Option<f64>,
@@ -154,6 +163,9 @@ async fn start(session: &Session, arguments: Start) -> Outcome {
         hooks: arguments.hooks,
         recall_tolerance: arguments.recall_tolerance,
         only: arguments.only,
+        loss: arguments.loss,
+        bytes_cycle: arguments.bytes_cycle.map(|period| period.0),
+        content_cycle: arguments.content_cycle.map(|period| period.0),
     };
     let what = What::Work {
         hosts,

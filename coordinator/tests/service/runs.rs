@@ -63,6 +63,9 @@ async fn a_request_that_makes_no_sense_is_refused_by_name() {
         bytes_budget: None,
         hooks: Vec::new(),
         recall_tolerance: None,
+        loss: None,
+        bytes_cycle: None,
+        content_cycle: None,
     });
     let early = refusal(runs.start_run(ask("4", "db-1", drill)).await);
     assert_eq!(early, (Code::InvalidArgument, "invalid_request".to_owned()));

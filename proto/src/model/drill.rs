@@ -79,7 +79,53 @@ impl FromStr for DrillKind {
     }
 }
 
-/// A text that names no drill or no kind of drill.
+/// How the data was lost that a restore drill brings back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// It lies elsewhere, under another name; nothing is where it belongs.
+    Moved,
+    /// It is gone.
+    Deleted,
+    /// Its files are cut short.
+    Truncated,
+    /// Bits of its files are flipped.
+    Corrupted,
+}
+
+impl Loss {
+    /// All of them, with the word for each.
+    pub const WORDS: [(&'static str, Self); 4] = [
+        ("moved", Self::Moved),
+        ("deleted", Self::Deleted),
+        ("truncated", Self::Truncated),
+        ("corrupted", Self::Corrupted),
+    ];
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Moved => "moved",
+            Self::Deleted => "deleted",
+            Self::Truncated => "truncated",
+            Self::Corrupted => "corrupted",
+        })
+    }
+}
+
+impl FromStr for Loss {
+    type Err = ParseDrillError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::WORDS.iter().find(|(word, _)| *word == text);
+        found
+            .map(|(_, loss)| *loss)
+            .ok_or_else(|| ParseDrillError::Loss(text.to_owned()))
+    }
+}
+
+/// A text that names no drill, no kind of drill or no loss.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseDrillError {
     /// Not a drill id.
@@ -88,4 +134,7 @@ pub enum ParseDrillError {
     /// Not a kind of drill.
     #[error("`{0}` is not a kind of drill: verify, restore, failover or negative is expected")]
     Kind(String),
+    /// Not a loss.
+    #[error("`{0}` is not a loss: moved, deleted, truncated or corrupted is expected")]
+    Loss(String),
 }

@@ -22,7 +22,7 @@ pub mod units;
 mod verdict;
 
 pub use check::{CheckResult, Finding, Outcome};
-pub use drill::{DrillId, DrillKind, ParseDrillError};
+pub use drill::{DrillId, DrillKind, Loss, ParseDrillError};
 pub use host::{Allow, HostName, ParseHostError, SnapshotInfo, SourceInfo};
 pub use identity::{Domain, Identity, ParseIdentityError, Role};
 pub use labels::{HOST, LabelError, Labels, Requirement, Selector, SelectorError, Test};

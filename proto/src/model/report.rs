@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{CheckResult, DrillId, DrillKind, Outcome, ProofLevel, Rung, Verdict};
+use super::{CheckResult, DrillId, DrillKind, Loss, Outcome, ProofLevel, Rung, Verdict};
 
 /// The report of one drill: what was asked, what came back, how long it took and what is left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,6 +16,9 @@ pub struct Report {
     pub drill: DrillId,
     /// Its kind.
     pub kind: DrillKind,
+    /// How the data was lost that a restore drill brought back; `None`: nothing stood where it was restored to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Loss>,
     /// The host that ran it.
     pub host: String,
     /// Version of the agent.

@@ -89,7 +89,7 @@ fn figures(report: &Report) -> Vec<(String, String)> {
     } else {
         format!("{} (NOT ENCRYPTED)", report.repository)
     };
-    vec![
+    let mut figures = vec![
         figure("proof level", report.proof.to_string()),
         figure("RTO", seconds(report.time_to_usable, "nothing restored")),
         figure("time to proven", seconds(Some(report.time_to_proven), "")),
@@ -112,7 +112,13 @@ fn figures(report: &Report) -> Vec<(String, String)> {
         figure("started", report.started.to_string()),
         figure("agent", report.agent.clone()),
         figure("probe", report.probe.clone().unwrap_or_else(|| "none".to_owned())),
-    ]
+    ];
+    figures.extend(
+        report
+            .loss
+            .map(|loss| figure("loss that was rehearsed", loss.to_string())),
+    );
+    figures
 }
 
 /// Seconds as a figure that sorts and compares: two digits after the point.

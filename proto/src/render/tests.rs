@@ -53,6 +53,7 @@ fn report(sources: Vec<SourceReport>) -> Report {
         schema: 1,
         drill: "0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b3".parse().unwrap(),
         kind: DrillKind::Restore,
+        loss: None,
         host: "db-7".to_owned(),
         agent: "0.1.0".to_owned(),
         probe: Some("0.1.0 (lancedb 0.41.0)".to_owned()),

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use super::error::Within;
 use super::read::{given, maybe_parsed, optional, or_empty, required, texts};
 use super::task::{drill_kind, word};
+use super::time::{duration, maybe_length};
 use super::{Error, limits};
-use crate::model::{CheckKind, CheckWork, DrillWork, Existing, HostName, RestoreWork, SnapshotWork, Work};
+use crate::model::{
+    CheckKind, CheckWork, DrillWork, Existing, HostName, Loss, RestoreWork, SnapshotWork, Work,
+};
 use crate::v1;
 
 impl TryFrom<v1::Work> for Work {
@@ -82,6 +85,9 @@ impl TryFrom<v1::DrillWork> for DrillWork {
             hooks,
             recall_tolerance,
             only,
+            loss,
+            bytes_cycle,
+            content_cycle,
         } = work;
         if let Some(tolerance) = recall_tolerance.filter(|share| !(0.0..=1.0).contains(share)) {
             let reason = "a share from 0 to 1 is expected";
@@ -95,6 +101,9 @@ impl TryFrom<v1::DrillWork> for DrillWork {
             hooks: texts("hooks", hooks, limits::NAMES)?,
             recall_tolerance,
             only: maybe_parsed("only", &only)?,
+            loss: loss_of(loss)?,
+            bytes_cycle: maybe_length("bytes_cycle", bytes_cycle)?,
+            content_cycle: maybe_length("content_cycle", content_cycle)?,
         })
     }
 }
@@ -109,6 +118,9 @@ impl From<DrillWork> for v1::DrillWork {
             hooks,
             recall_tolerance,
             only,
+            loss,
+            bytes_cycle,
+            content_cycle,
         } = work;
         Self {
             kind: v1::DrillKind::from(kind).into(),
@@ -119,6 +131,30 @@ impl From<DrillWork> for v1::DrillWork {
             hooks,
             recall_tolerance,
             only: only.map(|kind| kind.to_string()).unwrap_or_default(),
+            loss: loss.map_or(v1::Loss::Unspecified, v1::Loss::from).into(),
+            bytes_cycle: bytes_cycle.map(duration),
+            content_cycle: content_cycle.map(duration),
+        }
+    }
+}
+
+fn loss_of(value: i32) -> Result<Option<Loss>, Error> {
+    Ok(match word("loss", value)? {
+        v1::Loss::Unspecified => None,
+        v1::Loss::Moved => Some(Loss::Moved),
+        v1::Loss::Deleted => Some(Loss::Deleted),
+        v1::Loss::Truncated => Some(Loss::Truncated),
+        v1::Loss::Corrupted => Some(Loss::Corrupted),
+    })
+}
+
+impl From<Loss> for v1::Loss {
+    fn from(loss: Loss) -> Self {
+        match loss {
+            Loss::Moved => Self::Moved,
+            Loss::Deleted => Self::Deleted,
+            Loss::Truncated => Self::Truncated,
+            Loss::Corrupted => Self::Corrupted,
         }
     }
 }

@@ -32,7 +32,7 @@ impl Facts {
 
     /// The fragment digests that the next snapshot's measurement need not compute again.
     ///
-    /// A drill must not use these: it reads everything.
+    /// A drill uses those of tables alone whose digest it has proved lately; else it reads everything.
     pub fn known(&self) -> Vec<KnownTable> {
         let of = |table: &TableMeasure| {
             let content = table.content.as_ref()?;

@@ -43,6 +43,9 @@ fn drill(kind: DrillKind) -> DrillWork {
         bytes_budget: None,
         hooks: Vec::new(),
         recall_tolerance: None,
+        loss: None,
+        bytes_cycle: None,
+        content_cycle: None,
     }
 }
 
@@ -131,6 +134,20 @@ fn drills_are_those_that_the_host_names() {
         NOT_SUPPORTED,
         "failover",
     );
+}
+
+#[test]
+fn a_loss_is_rehearsed_where_something_is_restored() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let session = session(&dir);
+    let lost = |kind| {
+        Work::Drill(DrillWork {
+            loss: Some(dr_proto::model::Loss::Corrupted),
+            ..drill(kind)
+        })
+    };
+    assert_eq!(judge(&session, &lost(DrillKind::Restore)), Ok(()));
+    refused(&session, &lost(DrillKind::Verify), NOT_SUPPORTED, "corrupted");
 }
 
 #[test]

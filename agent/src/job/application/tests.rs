@@ -32,6 +32,7 @@ fn report() -> Report {
         schema: 1,
         drill: DrillId::new(at),
         kind: DrillKind::Restore,
+        loss: None,
         host: "host-1".to_owned(),
         agent: "0.1.0".to_owned(),
         probe: None,

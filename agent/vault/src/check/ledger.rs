@@ -28,6 +28,7 @@ struct Entry {
 pub(super) struct Ledger {
     whole: HashMap<PackId, Timestamp>,
     needed: HashMap<PackId, Timestamp>,
+    begun: Option<Timestamp>,
 }
 
 impl Ledger {
@@ -43,6 +44,9 @@ impl Ledger {
             let Ok(entry) = serde_json::from_slice::<Entry>(&body) else {
                 continue;
             };
+            if !entry.verified.is_empty() || !entry.needed.is_empty() {
+                ledger.begun = Some(ledger.begun.map_or(info.time, |begun| begun.min(info.time)));
+            }
             for (packs, times) in [
                 (entry.verified, &mut ledger.whole),
                 (entry.needed, &mut ledger.needed),
@@ -54,6 +58,11 @@ impl Ledger {
             }
         }
         Ok(ledger)
+    }
+
+    /// When packs were first verified.
+    pub(super) fn begun(&self) -> Option<Timestamp> {
+        self.begun
     }
 
     /// When the pack was read whole.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::findings::{Affected, Finding, Findings, Problem, Severity};
@@ -16,8 +16,10 @@ use crate::step;
 use crate::storage::Key;
 use crate::{Manifest, PackId, Repository, Result, SnapshotId, layout};
 
-/// Within this time the ledger's entries count towards [`BytesReport::verified_ratio`].
+/// Within this time the ledger's entries count, if nothing else is said.
 const CYCLE: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// A pace is told once it was kept for this share of a cycle.
+const PACE_AFTER: f64 = 0.05;
 
 /// Whether the objects are there that a snapshot needs.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,12 +33,24 @@ pub struct ObjectsReport {
 }
 
 /// How much of a snapshot's bytes is verified.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct BytesOptions {
     /// Most bytes to be read; all if absent.
     pub budget: Option<u64>,
+    /// Within this time everything is to be verified once: what the ledger says of it counts.
+    pub cycle: SignedDuration,
     /// What others have read and verified: counts, and is not read again.
     pub already: Coverage,
+}
+
+impl Default for BytesOptions {
+    fn default() -> Self {
+        Self {
+            budget: None,
+            cycle: CYCLE,
+            already: Coverage::default(),
+        }
+    }
 }
 
 /// Whether the bytes are right that a snapshot needs.
@@ -48,8 +62,12 @@ pub struct BytesReport {
     pub chunks: u64,
     /// All of the snapshot's chunks have been verified by this check or the coverage that it was given.
     pub complete: bool,
-    /// Share of the snapshot's bytes that has been verified now, or by the ledger within the last 30 days.
+    /// All of them have been verified now, or by the ledger within the cycle.
+    pub covered: bool,
+    /// Share of the snapshot's bytes that has been verified now, or by the ledger within the cycle.
     pub verified_ratio: f64,
+    /// The share that a whole cycle would verify at the pace kept until now; `None` while that can not be told.
+    pub pace: Option<f64>,
     /// Bytes that this check itself fetched.
     pub bytes_read: u64,
     /// Packs that the budget left for another time.
@@ -165,20 +183,30 @@ async fn read_bytes(
         })
         .await?;
     }
-    let since = repository.clock().now() - CYCLE;
+    let now = repository.clock().now();
+    let since = now.saturating_sub(options.cycle).unwrap_or(Timestamp::MIN);
     let lately = |pack: &PackId| ledger.needed(pack).is_some_and(|time| time >= since);
     let verified = needs.verified(|pack| done.sound.contains(pack));
     let cycle = needs.verified(|pack| done.sound.contains(pack) || lately(pack) && !packs.bad.contains(pack));
     let all = needs.verified(|_| true);
+    let verified_ratio = if all.bytes == 0 {
+        1.0
+    } else {
+        cycle.bytes as f64 / all.bytes as f64
+    };
+    // How much of the cycle the ledger has seen.
+    let kept = ledger
+        .begun()
+        .map(|begun| now.duration_since(begun.max(since)).as_secs_f64() / options.cycle.as_secs_f64());
     Ok(BytesReport {
         bytes: verified.bytes,
         chunks: verified.chunks,
         complete: verified == all && !needs.unknown,
-        verified_ratio: if all.bytes == 0 {
-            1.0
-        } else {
-            cycle.bytes as f64 / all.bytes as f64
-        },
+        covered: cycle == all && !needs.unknown,
+        verified_ratio,
+        pace: kept
+            .filter(|kept| *kept >= PACE_AFTER)
+            .map(|kept| (verified_ratio / kept).min(1.0)),
         bytes_read: done.bytes,
         packs_left: done.left,
         findings: findings.finish().0,

@@ -247,6 +247,35 @@ async fn a_budget_comes_round_to_every_pack() {
 }
 
 #[tokio::test]
+async fn a_cycle_says_what_counts_and_whether_the_budget_reaches() {
+    let rig = Rig::new().await;
+    let within = |hours| BytesOptions {
+        budget: Some(1),
+        cycle: jiff::SignedDuration::from_hours(hours),
+        ..BytesOptions::default()
+    };
+    let first = rig.bytes(&within(24 * 30)).await;
+    assert!(
+        !first.covered && first.pace.is_none(),
+        "nobody knows yet: {first:?}"
+    );
+    let mut last = first.clone();
+    for _ in 0..first.packs_left {
+        assert!(!last.covered, "{last:?}");
+        rig.bench.clock.advance(jiff::SignedDuration::from_hours(24));
+        last = rig.bytes(&within(24 * 30)).await;
+    }
+    assert!(last.covered && !last.complete, "each had its turn: {last:?}");
+    // One pack a day is too little where everything is wanted twice a day.
+    rig.bench.clock.advance(jiff::SignedDuration::from_hours(24));
+    let hasty = rig.bytes(&within(12)).await;
+    assert!(
+        !hasty.covered && hasty.pace.is_some_and(|pace| pace < 1.0),
+        "{hasty:?}"
+    );
+}
+
+#[tokio::test]
 async fn what_others_have_read_is_not_read_again() {
     let rig = Rig::new().await;
     let whole = rig.bytes(&BytesOptions::default()).await;
@@ -270,8 +299,8 @@ async fn what_others_have_read_is_not_read_again() {
     read("audit", "audit.log").await;
     read("memory", "t.lance/data/a.lance").await;
     let already = BytesOptions {
-        budget: None,
         already: coverage.clone(),
+        ..BytesOptions::default()
     };
     let rest = rig.bytes(&already).await;
     assert!(
@@ -305,8 +334,8 @@ async fn damage_in_the_open_half_of_a_pack_is_found() {
     let file = &database().expected()["memory/t.lance/data/b.lance"];
     let (pack, chunk) = rig.flip(&first_chunk(&rig.repository, file)).await;
     let already = BytesOptions {
-        budget: None,
         already: coverage,
+        ..BytesOptions::default()
     };
     let report = rig.bytes(&already).await;
     assert!(!report.complete);

@@ -25,6 +25,7 @@ fn report(bench: &Bench, verdict: Verdict) -> Report {
         schema: 1,
         drill: DrillId::new(bench.now()),
         kind: DrillKind::Restore,
+        loss: None,
         host: "db-1".to_owned(),
         agent: "0.1.0".to_owned(),
         probe: None,
@@ -61,6 +62,9 @@ fn drill() -> Work {
         bytes_budget: None,
         hooks: Vec::new(),
         recall_tolerance: None,
+        loss: None,
+        bytes_cycle: None,
+        content_cycle: None,
     })
 }
 

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::{Coverage, Plan};
 use crate::model::{
-    CheckKind, CheckWork, DrillKind, DrillWork, HostName, Selector, SelectorError, SnapshotWork, Work,
+    CheckKind, CheckWork, DrillKind, DrillWork, HostName, Loss, Selector, SelectorError, SnapshotWork, Work,
 };
 
 /// What a plan asks of each host.
@@ -37,6 +38,12 @@ pub struct Drill {
     pub recall_tolerance: Option<f64>,
     /// Names of hooks in the agent's own file.
     pub hooks: Vec<String>,
+    /// How the data was lost that a `restore` drill brings back.
+    pub loss: Option<Loss>,
+    /// Within this time all bytes are verified once.
+    pub bytes_cycle: Option<Duration>,
+    /// Within this time every table is scanned once in place.
+    pub content_cycle: Option<Duration>,
 }
 
 /// Who does the work for a host.
@@ -121,6 +128,9 @@ impl Plan {
                 bytes_budget: drill.bytes_budget,
                 hooks: drill.hooks.clone(),
                 recall_tolerance: drill.recall_tolerance,
+                loss: drill.loss,
+                bytes_cycle: drill.bytes_cycle,
+                content_cycle: drill.content_cycle,
             }),
         }
     }

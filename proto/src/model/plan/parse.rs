@@ -27,9 +27,6 @@ const SCHEMA: u64 = 1;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Keys of the design that this version does not act on: saying so is better than ignoring them.
-const NOT_YET: &str = "this version does not act on it: leave it out";
-
 pub(super) fn plan(text: &str) -> Result<Plan, PlanErrors> {
     if text.len() > LONGEST {
         let problems = Problems::new(text);

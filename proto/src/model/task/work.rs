@@ -3,11 +3,12 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::ParseTaskError;
-use crate::model::{DrillKind, HostName};
+use crate::model::{DrillKind, HostName, Loss};
 
 /// What a task asks of an agent. No command line and no URL travels in it: hooks are names in the agent's own file,
 /// and a repository is named by its host.
@@ -52,6 +53,15 @@ pub struct DrillWork {
     pub recall_tolerance: Option<f64>,
     /// Only sources of this kind; `None`: all.
     pub only: Option<SourceKind>,
+    /// How the data was lost that a `restore` drill brings back; `None`: nothing stands where it is restored to.
+    #[serde(default)]
+    pub loss: Option<Loss>,
+    /// Bytes that were verified within this time need not be read again for the rung `bytes` to pass; `None`: all.
+    #[serde(default)]
+    pub bytes_cycle: Option<Duration>,
+    /// Tables whose digest was proved in place within this time are not scanned again; `None`: all are.
+    #[serde(default)]
+    pub content_cycle: Option<Duration>,
 }
 
 /// The kinds of sources.

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use crate::model::{
     AgentMessage, Allow, CancelTask, CheckKind, CheckWork, CoordinatorMessage, DrillKind, DrillWork,
-    Existing, Fence, Goodbye, GoodbyeReason, Heartbeat, Hello, History, HostName, Inventory, Labels,
+    Existing, Fence, Goodbye, GoodbyeReason, Heartbeat, Hello, History, HostName, Inventory, Labels, Loss,
     PlanText, Progress, RestoreWork, RunId, Slot, SnapshotInfo, SnapshotWork, SourceInfo, SourceKind,
     StartTask, Suspension, TaskId, TaskKey, TaskOutcome, TaskResult, TaskState, TaskUpdate, Welcome, Work,
     plan,
@@ -75,9 +75,15 @@ fn work() -> impl Strategy<Value = Work> {
             SourceKind::Lancedb,
             SourceKind::AuditLog,
         ])),
+        (
+            prop::option::of(prop::sample::select(Loss::WORDS.map(|(_, loss)| loss).to_vec())),
+            prop::option::of((0..1_000_000_000_u64).prop_map(Duration::from_secs)),
+            prop::option::of((0..1_000_000_000_u64).prop_map(Duration::from_secs)),
+        ),
     )
         .prop_map(
-            |(kind, snapshot, from_host, bytes_budget, hooks, recall_tolerance, only)| {
+            |(kind, snapshot, from_host, bytes_budget, hooks, recall_tolerance, only, more)| {
+                let (loss, bytes_cycle, content_cycle) = more;
                 Work::Drill(DrillWork {
                     kind,
                     snapshot,
@@ -86,6 +92,9 @@ fn work() -> impl Strategy<Value = Work> {
                     hooks,
                     recall_tolerance,
                     only,
+                    loss,
+                    bytes_cycle,
+                    content_cycle,
                 })
             },
         );

@@ -78,6 +78,9 @@ fn a_start() -> v1::StartTask {
             bytes_budget: None,
             hooks: Vec::new(),
             recall_tolerance: None,
+            loss: None,
+            bytes_cycle: None,
+            content_cycle: None,
         }),
         deadline: Duration::from_secs(60),
         slot: Some(Slot {

@@ -1,12 +1,13 @@
 //! The tables `drill` and `checks`: what is asked of each host.
 
 use std::str::FromStr;
+use std::time::Duration;
 
-use super::{NOT_YET, is_name};
+use super::{DAY, is_name, period};
 use crate::model::plan::reader::Section;
 use crate::model::plan::{Action, Drill, On};
 use crate::model::units::Size;
-use crate::model::{CheckKind, DrillKind};
+use crate::model::{CheckKind, DrillKind, Loss};
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -39,13 +40,15 @@ pub(super) fn action(drill: &Section<'_>, checks: &Section<'_>, plan: Option<&st
     let reread = drill.flag("reread");
     let rehearsal = rehearsal(drill, checks);
     let confirm = drill.text("confirm");
-    drill.finish(&[("loss", NOT_YET)]);
+    drill.finish(&[]);
     let kind = kind?;
     only_of(drill, "reread", matches!(kind, Kind::Snapshot), "snapshots");
     let drills = matches!(kind, Kind::Drill(_));
     only_of(drill, "snapshot", drills, "drills");
     let movable = matches!(kind, Kind::Drill(kind) if kind != DrillKind::Failover);
     only_of(drill, "on", movable, "drills that leave the live host alone");
+    let restores = matches!(kind, Kind::Drill(DrillKind::Restore));
+    only_of(drill, "loss", restores, "restore drills");
     let failover = matches!(kind, Kind::Drill(DrillKind::Failover));
     only_of(drill, "confirm", failover, "failover drills");
     if failover && (confirm.is_none() || confirm.as_deref() != plan) {
@@ -83,6 +86,7 @@ fn rehearsal(drill: &Section<'_>, checks: &Section<'_>) -> Drill {
         );
     }
     let bytes = checks.section("bytes");
+    let content = checks.section("content");
     let queries = checks.section("queries");
     let found = Drill {
         kind: DrillKind::Verify,
@@ -96,11 +100,24 @@ fn rehearsal(drill: &Section<'_>, checks: &Section<'_>) -> Drill {
             .into_iter()
             .map(|hook| hook.0)
             .collect(),
+        loss: drill.word("loss", &Loss::WORDS),
+        bytes_cycle: cycle(&bytes),
+        content_cycle: cycle(&content),
     };
-    bytes.finish(&[("cycle", NOT_YET)]);
+    if bytes.has("cycle") && !bytes.has("budget") {
+        let reason = "`cycle` means nothing without `budget`: every drill reads everything";
+        bytes.wrong("cycle", reason, Some("add budget, or leave it out"));
+    }
+    bytes.finish(&[]);
+    content.finish(&[]);
     queries.finish(&[]);
-    checks.finish(&[("content", NOT_YET)]);
+    checks.finish(&[]);
     found
+}
+
+/// The time within which everything has its turn.
+fn cycle(section: &Section<'_>) -> Option<Duration> {
+    period(section, "cycle", Duration::from_secs(3_600), 400 * DAY)
 }
 
 /// The name of a hook; never a command.

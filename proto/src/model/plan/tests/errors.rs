@@ -29,7 +29,7 @@ jitter = "2"
 missed = "run_once"
 [drill]
 kind = "restor"
-loss = "deleted"
+loss = "burnt"
 [limits]
 retries = 99
 deadline = "400d"
@@ -46,7 +46,7 @@ sizes = ["5 %", "1 %"]
         "9 schedule.jitter: `2` is not a duration such as `30s`",
         "10 schedule.missed: unknown value `run_once` (did you mean `run-once`?)",
         "12 drill.kind: unknown value `restor` (did you mean `restore`?)",
-        "13 drill.loss: unknown key `loss` (this version does not act on it",
+        "13 drill.loss: unknown value `burnt` (known values here: moved, deleted, truncated, corrupted)",
         "15 limits.retries: `99` is not from 0 to 10",
         "16 limits.deadline: 400d is not from 1s to 7d",
         "18 waves.sizes: the last wave leaves hosts out",
@@ -145,8 +145,20 @@ fn what_cannot_be_or_cannot_stand_together_is_said() {
             "the number is not from 0 to 1",
         ),
         (
-            &with("checks = { content = { cycle = \"30d\" } }"),
-            "unknown key `content` (this version does not act on it",
+            &with("checks = { content = { cycle = \"1s\" } }"),
+            "checks.content.cycle: 1s is not from 1h to 400d",
+        ),
+        (
+            &with("checks = { bytes = { cycle = \"30d\" } }"),
+            "checks.bytes.cycle: `cycle` means nothing without `budget`",
+        ),
+        (
+            &with("drill = { kind = \"verify\", loss = \"moved\" }").replacen(
+                "drill = { kind = \"verify\" }",
+                "",
+                1,
+            ),
+            "drill.loss: `loss` is part of restore drills",
         ),
         (&with("waves = { coverage = \"95\" }"), "waves.coverage"),
         (&with("runbook = \"page 7\""), "is not the address of a page"),

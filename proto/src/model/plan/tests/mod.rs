@@ -59,6 +59,9 @@ fn the_sample_is_a_plan_and_says_what_it_means() {
     assert_eq!(drill.bytes_budget, Some(50 << 30));
     assert_eq!(drill.recall_tolerance, Some(0.02));
     assert_eq!(drill.hooks, ["smoke"]);
+    assert_eq!(drill.loss, Some(crate::model::Loss::Deleted));
+    let month = Some(Duration::from_secs(30 * 86_400));
+    assert_eq!((drill.bytes_cycle, drill.content_cycle), (month, month));
     assert_eq!(sample.waves.stop_failed, Some(Percent(2.0)));
     assert_eq!(sample.limits.deadline, Duration::from_secs(14_400));
     assert_eq!(sample.limits.max_bytes, Some(20 << 40));
