@@ -400,7 +400,10 @@ fn an_index_that_waits_for_rows_to_train_on_needs_no_folder() {
     made.manifest("t.lance", &draft);
     let lost = format!("t.lance/_indices/{trained}");
     let damage = |found: &[crate::report::Damage]| found.iter().map(|d| d.path.clone()).collect::<Vec<_>>();
-    assert_eq!(damage(&made.collect().damage).as_slice(), std::slice::from_ref(&lost));
+    assert_eq!(
+        damage(&made.collect().damage).as_slice(),
+        std::slice::from_ref(&lost)
+    );
     let check = quick(made.path(), &CheckOptions::default()).unwrap();
     assert_eq!(damage(&check.damage().cloned().collect::<Vec<_>>()), [lost]);
     made.file(&format!("t.lance/_indices/{trained}/page_data.lance"), b"x");
