@@ -1,7 +1,8 @@
 //! The demo's folder: data, repository, state, and the configuration that names them.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
@@ -38,7 +39,7 @@ impl Stage {
             own_data,
         };
         let sources = if own_data {
-            own_sources(options)?
+            own_sources(options, &stage.binary("dr-agent"))?
         } else {
             sample_sources(&stage.data())
         };
@@ -102,7 +103,7 @@ impl Stage {
 }
 
 /// What a person brought.
-fn own_sources(options: &Options) -> Result<String> {
+fn own_sources(options: &Options, agent: &Path) -> Result<String> {
     let mut text = String::new();
     if let Some(path) = &options.lancedb {
         let path = quoted(&absolute(path)?);
@@ -112,11 +113,48 @@ fn own_sources(options: &Options) -> Result<String> {
         )?;
     }
     if let Some(path) = &options.audit_log {
-        let path = quoted(&absolute(path)?);
+        let log = absolute(path)?;
+        let path = quoted(&log);
         write!(
             text,
             "\n[[source]]\nname = \"audit-log\"\nkind = \"audit-log\"\npath = {path}\n"
         )?;
+        text += &found_out(agent, &log)?;
     }
     Ok(text)
+}
+
+/// What `dr-agent discover` finds out of a log: its rotated segments and its chain, as keys of its source. Nothing if
+/// it takes the file for no log: the snapshot tells then what it is.
+fn found_out(agent: &Path, log: &Path) -> Result<String> {
+    let folder = log.parent().context("find the log's folder")?;
+    let output = Command::new(agent)
+        .args(["discover", "--dry-run", "--depth", "1", "--output", "json"])
+        .arg(folder)
+        .stdin(Stdio::null())
+        .output()
+        .context("start dr-agent discover")?;
+    let answer: serde_json::Value =
+        serde_json::from_slice(&output.stdout).context("read what dr-agent discover answers")?;
+    let sources = answer["sources"].as_array().map_or(&[][..], Vec::as_slice);
+    let found = sources
+        .iter()
+        .find(|source| source["path"].as_str().map(Path::new) == Some(log));
+    let Some(found) = found else {
+        return Ok(String::new());
+    };
+    let mut keys = String::new();
+    for key in ["rotated", "time_field"] {
+        if let Some(value) = found[key].as_str() {
+            writeln!(keys, "{key} = {}", toml_string(value))?;
+        }
+    }
+    if let Some(chain) = found["chain"].as_object() {
+        let members: Vec<String> = chain
+            .iter()
+            .map(|(key, value)| format!("{key} = {value}"))
+            .collect();
+        writeln!(keys, "chain = {{ {} }}", members.join(", "))?;
+    }
+    Ok(keys)
 }
