@@ -11,6 +11,7 @@ use dr_probe_wire::query::{Answer, Golden, Query};
 use futures::{FutureExt, TryStreamExt};
 use lance::Dataset;
 use lance::index::DatasetIndexExt;
+use lance_table::format::IndexMetadata;
 use lance_table::io::manifest::read_manifest_indexes;
 use tokio::time::Instant;
 
@@ -161,13 +162,13 @@ async fn indices(
         if known.iter().any(|other| other.index.name == index.name) {
             continue;
         }
-        let parts = loaded.iter().filter(|other| other.name == index.name);
+        let parts = || loaded.iter().filter(|other| other.name == index.name);
         let column = |id: &i32| dataset.schema().field_path(*id).ok();
         let mut found = Index {
             name: index.name.clone(),
             kind: "unknown".to_owned(),
             columns: index.fields.iter().filter_map(column).collect(),
-            uuids: parts.map(|part| part.uuid.to_string()).collect(),
+            uuids: parts().map(|part| part.uuid.to_string()).collect(),
             prewarmed: None,
         };
         let subject = Some(index.name.as_str());
@@ -181,13 +182,29 @@ async fn indices(
             .await;
         let (kind, metric) = golden::kind_of(statistics.as_deref().unwrap_or_default());
         found.kind = kind;
-        if task.job.prewarm {
+        if parts().any(awaits_rows) {
+            let note = format!(
+                "index {} waits for rows to train on and has no files yet",
+                index.name
+            );
+            table.notes.push(note);
+        } else if task.job.prewarm {
             found.prewarmed = prewarm(task, dataset, &index.name, table, faults).await;
         }
         table.indices.push(found.clone());
         known.push(Known { index: found, metric });
     }
     known
+}
+
+/// Whether a part of an index is but its definition: made while the table had too few rows to train on. There is
+/// nothing of it to read, and opening it is an error that says nothing of the data.
+fn awaits_rows(part: &IndexMetadata) -> bool {
+    let covers_nothing = part
+        .fragment_bitmap
+        .as_ref()
+        .is_some_and(|covered| covered.is_empty());
+    covers_nothing && part.files.as_ref().is_none_or(Vec::is_empty)
 }
 
 async fn prewarm(
