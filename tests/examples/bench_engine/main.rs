@@ -165,7 +165,7 @@ fn ratios(rows: &[Row]) -> Vec<Ratio> {
     let engine = Contestant::Engine.name();
     let ours = |act: &str| {
         rows.iter()
-            .find(move |row| row.contestant == engine && row.act == act)
+            .find(|row| row.contestant == engine && row.act == act)
     };
     let others = rows.iter().filter(|row| row.contestant != engine);
     others
