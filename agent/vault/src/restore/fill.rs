@@ -3,7 +3,8 @@
 //! ## Overview
 //! The list is walked in windows of a bounded number of chunks. Each window's chunks are sorted by pack and place,
 //! fetched several ranges at once and written where they belong; a chunk that several places want is fetched once.
-//! Files whose last chunk lies in the window are then read back, hashed, given their metadata and made durable.
+//! Files whose last chunk lies in the window are then read back, hashed, given their metadata and made durable, while
+//! the next window is fetched.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -72,16 +73,21 @@ impl Fill {
     /// Writes every file of the list.
     pub(super) async fn files(&self) -> Result<(), Error> {
         let mut position = Position::default();
-        while let Some((window, next)) = self.window(position).await? {
+        let mut whole = Vec::new();
+        while let Some((mut window, next)) = self.window(position).await? {
             position = next;
-            self.write_window(&window).await?;
+            let before = std::mem::replace(&mut whole, std::mem::take(&mut window.whole));
+            tokio::try_join!(self.write_window(&window), self.complete_all(before))?;
             failpoint::reach("restore.window.written");
-            futures::stream::iter(window.whole.into_iter().map(|node| self.complete(node)))
-                .buffer_unordered(self.options.parallel.max(1))
-                .try_collect::<()>()
-                .await?;
         }
-        Ok(())
+        self.complete_all(whole).await
+    }
+
+    async fn complete_all(&self, whole: Vec<Arc<Node>>) -> Result<(), Error> {
+        futures::stream::iter(whole.into_iter().map(|node| self.complete(node)))
+            .buffer_unordered(self.options.parallel.max(1))
+            .try_collect::<()>()
+            .await
     }
 
     /// Collects the next window from the list.
