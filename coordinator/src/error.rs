@@ -148,6 +148,7 @@ fn by_store(error: &dr_store::Error) -> Option<Class> {
     match error {
         dr_store::Error::Url(_) => Some(Class::Configuration),
         dr_store::Error::NotFound { .. } => Some(Class::NotFound),
+        dr_store::Error::Held { .. } => Some(Class::Busy),
         _ if error.is_damage() => Some(Class::Damaged),
         // Its cause says more: no space, no permission.
         _ => error

@@ -91,6 +91,10 @@ impl Machine {
 struct Serving(Option<Child>);
 
 impl Serving {
+    fn id(&self) -> u32 {
+        self.0.as_ref().unwrap().id()
+    }
+
     fn terminate(mut self) -> Ran {
         let child = self.0.take().unwrap();
         let pid = rustix::process::Pid::from_child(&child);
@@ -207,6 +211,26 @@ fn it_serves_until_it_is_told_to_stop_as_a_new_incarnation_each_time() {
         assert!(up["metrics"].is_string());
         serving.terminate().ends(0);
     }
+}
+
+#[test]
+fn a_second_one_on_the_same_store_does_not_start_and_is_told_of_the_first() {
+    let machine = Machine::ready("");
+    let (first, up) = machine.serve();
+    let holder = format!("process {}, since ", first.id());
+    machine
+        .run(&["run"])
+        .ends(75)
+        .says("another coordinator works on the store")
+        .says(&holder)
+        .says("state.db.lock")
+        .says("stop it");
+    assert_eq!(up["epoch"], 1);
+    // Killed without a chance to tidy up: the next one starts at once.
+    drop(first);
+    let (next, up) = machine.serve();
+    assert_eq!(up["epoch"], 2, "the one that was refused began no incarnation");
+    next.terminate().ends(0);
 }
 
 #[test]

@@ -173,9 +173,11 @@ fn of_store(error: &dr_store::Error) -> Code {
         dr_store::Error::Barred { .. } | dr_store::Error::Token(_) => Code::PermissionDenied,
         dr_store::Error::Step { .. } | dr_store::Error::Refused(_) => Code::FailedPrecondition,
         dr_store::Error::Value { .. } | dr_store::Error::Encode { .. } => Code::DataLoss,
-        dr_store::Error::Query { .. } | dr_store::Error::Open { .. } | dr_store::Error::Copy { .. } => {
-            Code::Unavailable
-        }
+        dr_store::Error::Query { .. }
+        | dr_store::Error::Open { .. }
+        | dr_store::Error::Held { .. }
+        | dr_store::Error::Lock { .. }
+        | dr_store::Error::Copy { .. } => Code::Unavailable,
         dr_store::Error::Url(_) | dr_store::Error::Migrate { .. } => Code::Internal,
     }
 }

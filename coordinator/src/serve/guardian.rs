@@ -1,5 +1,6 @@
-//! Watches that no other coordinator works on the same store. Two of them are harmless to it (fences and unique slots
-//! see to that), but agents attach to one only: the older one makes room.
+//! Watches that no other coordinator works on the same store although this one holds its lock: somebody removed the lock
+//! file, or the file system knows no locks. Two of them are harmless to the store (fences and unique slots see to
+//! that), but agents attach to one only: the older one makes room.
 
 use std::time::Duration;
 

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use dr_proto::model::{Domain, Goodbye, GoodbyeReason, Role};
 use dr_proto::tls::{self, Files, Reloading};
-use dr_store::{SharedClock, Store};
+use dr_store::{Lock, SharedClock, Store};
 use dr_telemetry::endpoint::Endpoint;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -57,6 +57,8 @@ pub struct Coordinator {
     listener: TcpListener,
     address: SocketAddr,
     endpoint: Option<Endpoint>,
+    /// One coordinator to a store.
+    lock: Lock,
 }
 
 impl Coordinator {
@@ -70,6 +72,8 @@ impl Coordinator {
         let tls = Reloading::open(files, ROLES, Arc::new(tls::SystemTime)).map_err(Error::Certificates)?;
         let domain = tls.current().certificate().identity.domain.clone();
         let authority = open_authority(&config, &domain)?;
+        // Before the addresses: whoever starts a second one on the same configuration is told of the first.
+        let lock = Lock::take(&config.store, &*clock)?;
         let listen = |source| Error::Listen {
             address: config.listen,
             source,
@@ -106,6 +110,7 @@ impl Coordinator {
             listener,
             address,
             endpoint,
+            lock,
         })
     }
 
@@ -137,6 +142,7 @@ impl Coordinator {
             listener,
             address,
             endpoint,
+            lock,
         } = self;
         let (jobs, sessions) = (TaskTracker::new(), TaskTracker::new());
         // What hands out work and whoever watches ends first, calls end later.
@@ -162,6 +168,7 @@ impl Coordinator {
         serving.cancel();
         end_calmly(server, &sessions, &jobs).await;
         core.store.close().await;
+        drop(lock);
         tracing::info!("the coordinator stopped");
         ended
     }

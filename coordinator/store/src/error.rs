@@ -22,6 +22,30 @@ pub enum Error {
         #[source]
         source: sqlx::Error,
     },
+    /// Another coordinator works on it.
+    #[error(
+        "another coordinator works on the store {store}: {holder}, holds {lock}; stop it, or give this one a store of \
+         its own"
+    )]
+    Held {
+        /// The database file.
+        store: PathBuf,
+        /// The lock file beside it.
+        lock: PathBuf,
+        /// What the other one wrote into that: its process id, and since when.
+        holder: String,
+    },
+    /// The lock file could not be had.
+    #[error(
+        "lock the store by {path}: check that its folder exists and that the coordinator may write there"
+    )]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The schema could not be brought up to date.
     #[error("bring the store {path} to this version's schema; was it written by a newer coordinator?")]
     Migrate {
@@ -158,8 +182,10 @@ impl Error {
             Self::Barred { .. } => "barred",
             Self::Token(_) => "token_refused",
             Self::Step { .. } | Self::Refused(_) => "refused",
+            Self::Held { .. } => "busy",
             Self::Url(_)
             | Self::Open { .. }
+            | Self::Lock { .. }
             | Self::Migrate { .. }
             | Self::Query { .. }
             | Self::Value { .. }
@@ -182,7 +208,14 @@ impl Error {
 
     /// Whether asking again can not help. A busy or full store may recover.
     pub fn is_permanent(&self) -> bool {
-        !matches!(self, Self::Query { .. } | Self::Open { .. } | Self::Copy { .. })
+        !matches!(
+            self,
+            Self::Query { .. }
+                | Self::Open { .. }
+                | Self::Held { .. }
+                | Self::Lock { .. }
+                | Self::Copy { .. }
+        )
     }
 }
 

@@ -13,7 +13,8 @@
 //! All writes go through one connection in `BEGIN IMMEDIATE` transactions, with WAL and `synchronous = FULL`: what a
 //! method has returned survives a power cut. A change of a run or task names the state and the fence it expects and
 //! changes nothing if another was faster. `(plan, slot)` is unique over runs and `(plan, slot, host)` over tasks, so
-//! two schedulers, or a scheduler and an agent that worked offline, cannot do the same thing twice.
+//! two schedulers, or a scheduler and an agent that worked offline, cannot do the same thing twice. A coordinator holds
+//! the [`Lock`] of its store for its life, so that there is one at a time.
 //!
 //! What an operator changed is written in one transaction with the audit entry that says so: the methods that take a
 //! `by` write their own entry.
@@ -33,6 +34,7 @@ pub mod events;
 pub mod failpoint;
 pub mod hosts;
 pub mod inventory;
+mod lock;
 pub mod plans;
 pub mod proofs;
 pub mod reconcilers;
@@ -48,6 +50,7 @@ pub use clock::{Clock, SharedClock, SystemClock};
 pub use copy::Checked;
 pub use epochs::Epoch;
 pub use error::{Error, Result};
+pub use lock::Lock;
 pub use retention::Pruned;
 pub use store::{Change, Store};
 
