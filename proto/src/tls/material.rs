@@ -9,8 +9,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::ClientCertVerifier as _;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -120,6 +121,7 @@ pub struct Material {
     certificate: Certificate,
     leaf: CertificateDer<'static>,
     roots: Roots,
+    peers: Arc<PeerVerifier>,
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
 }
@@ -168,12 +170,15 @@ impl Material {
         })?;
         let key = matching(with_root(chain, &roots), keys, files)?;
         let resolver = Arc::new(SingleCertAndKey::from(key));
+        let domain = certificate.identity.domain.clone();
+        let peers = Arc::new(PeerVerifier::new(&roots, domain, &provider())?);
         Ok(Self {
-            server: Arc::new(server_config(&roots, &certificate, resolver.clone(), time)?),
+            server: Arc::new(server_config(peers.clone(), resolver.clone(), time)?),
             client: Arc::new(client_config(&roots, &certificate, resolver, time)?),
             certificate,
             leaf,
             roots,
+            peers,
         })
     }
 
@@ -190,6 +195,13 @@ impl Material {
     /// The roots that are trusted, DER.
     pub fn roots(&self) -> &[CertificateDer<'static>] {
         &self.roots.certificates
+    }
+
+    /// Whether whoever shows this chain would be let in; who shows none is a stranger, and would.
+    pub(super) fn trusts(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> bool {
+        chain.split_first().is_none_or(|(leaf, intermediates)| {
+            self.peers.verify_client_cert(leaf, intermediates, now).is_ok()
+        })
     }
 
     pub(super) fn server(&self) -> Arc<ServerConfig> {
@@ -258,17 +270,14 @@ fn matching(
 }
 
 fn server_config(
-    roots: &Roots,
-    certificate: &Certificate,
+    peers: Arc<PeerVerifier>,
     key: Arc<SingleCertAndKey>,
     time: &Arc<dyn TimeProvider>,
 ) -> Result<ServerConfig, MaterialError> {
-    let provider = provider();
-    let verifier = PeerVerifier::new(roots, certificate.identity.domain.clone(), &provider)?;
-    let mut config = ServerConfig::builder_with_details(provider, time.clone())
+    let mut config = ServerConfig::builder_with_details(provider(), time.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(MaterialError::Tls)?
-        .with_client_cert_verifier(Arc::new(verifier))
+        .with_client_cert_verifier(peers)
         .with_cert_resolver(key);
     config.alpn_protocols = vec![ALPN.to_vec()];
     // A resumed session would not show its certificate again: not after it expired, not after its root was dropped.

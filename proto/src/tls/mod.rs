@@ -11,7 +11,8 @@
 //!
 //! # Consistency
 //! TLS 1.3 only; no resumption, so that every connection shows a certificate that is valid *now*; a connection ends
-//! when the certificate it was made with does. Roots may be two while one replaces the other.
+//! when the certificate it was made with does, or when the root that vouches for it is trusted no more. Roots may be two
+//! while one replaces the other.
 
 mod certificate;
 mod client;
@@ -20,6 +21,7 @@ mod dialled;
 mod files;
 mod install;
 mod material;
+mod origin;
 mod pem;
 mod refusal;
 mod reloading;

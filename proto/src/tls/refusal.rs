@@ -36,6 +36,12 @@ pub enum Refusal {
         /// The limit.
         limit: Duration,
     },
+    /// One address has its limit.
+    #[error("{limit} handshakes with this address are under way already")]
+    TooManyHandshakes {
+        /// The limit.
+        limit: usize,
+    },
     /// Strangers have their limit.
     #[error("too many connections without a certificate")]
     TooManyStrangers,
@@ -45,6 +51,19 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// All words of [`Refusal::reason`].
+    pub const REASONS: [&str; 9] = [
+        "unknown_authority",
+        "expired",
+        "not_yet_valid",
+        "bad_identity",
+        "bad_certificate",
+        "handshake_timeout",
+        "too_many_handshakes",
+        "too_many_strangers",
+        "handshake",
+    ];
+
     /// The stable word, for metrics.
     pub fn reason(&self) -> &'static str {
         match self {
@@ -54,6 +73,7 @@ impl Refusal {
             Self::Peer(_) | Self::Certificate(_) => "bad_identity",
             Self::Unacceptable(_) => "bad_certificate",
             Self::TimedOut { .. } => "handshake_timeout",
+            Self::TooManyHandshakes { .. } => "too_many_handshakes",
             Self::TooManyStrangers => "too_many_strangers",
             Self::Handshake(_) => "handshake",
         }

@@ -2,7 +2,8 @@
 //!
 //! # Overview
 //! [`Reloading`] holds the [`Material`] of the moment. New connections take it as it is then; connections that live
-//! keep what they were made with. [`Reloading::follow`] looks at the files from time to time and when nudged.
+//! keep what they were made with, unless the root that vouches for them is gone. [`Reloading::follow`] looks at the
+//! files from time to time and when nudged.
 //!
 //! # Consistency
 //! New files count only when all three fit together and name the same identity as before. Until then the old ones
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
 use rustls::time_provider::TimeProvider;
 use tokio::sync::{Notify, watch};
 
@@ -80,6 +82,12 @@ impl Reloading {
     /// When there is none.
     pub fn now(&self) -> Result<Timestamp, MaterialError> {
         now(self.time.as_ref())
+    }
+
+    /// Whether whoever shows this chain would be let in now. Without a clock nobody would.
+    pub(super) fn trusts(&self, chain: &[CertificateDer<'_>]) -> bool {
+        let now = self.time.current_time();
+        now.is_some_and(|now| self.current().trusts(chain, now))
     }
 
     /// Where it comes from.

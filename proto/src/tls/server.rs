@@ -5,9 +5,10 @@
 //! [`Peer`], which handlers find in the extensions of a request.
 //!
 //! # Limits
-//! At most [`Limits::handshakes`] handshakes are under way at a time, each within [`Limits::handshake_timeout`]. Who
-//! shows no certificate may only enrol, so at most [`Limits::strangers`] such connections live at a time, each for
-//! [`Limits::stranger_lifetime`]. A connection ends when the certificate that it was made with expires.
+//! At most [`Limits::handshakes`] handshakes are under way at a time, [`Limits::handshakes_per_address`] of them with
+//! one address, each within [`Limits::handshake_timeout`]. Who shows no certificate may only enrol, so at most
+//! [`Limits::strangers`] such connections live at a time, each for [`Limits::stranger_lifetime`]. A connection ends when
+//! the certificate that it was made with expires, or when its root is taken out of the trust bundle.
 //!
 //! # Cancellation
 //! Dropping [`Incoming`] closes the listener and ends handshakes under way; connections handed out live on.
@@ -29,7 +30,8 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 
 use super::certificate::Certificate;
-use super::connection::Connection;
+use super::connection::{Connection, Trust};
+use super::origin::{Place, Places};
 use super::refusal::Refusal;
 use super::reloading::Reloading;
 use crate::model::Identity;
@@ -62,6 +64,9 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// How many handshakes may be under way.
     pub handshakes: usize,
+    /// How many of them with one address (of IPv6: one network of 64 bits). Agents behind one gateway share it; whoever
+    /// is refused dials again.
+    pub handshakes_per_address: usize,
     /// How many connections without a certificate may live.
     pub strangers: usize,
     /// For how long each.
@@ -73,6 +78,7 @@ impl Default for Limits {
         Self {
             handshake_timeout: Duration::from_secs(10),
             handshakes: 256,
+            handshakes_per_address: 64,
             strangers: 64,
             stranger_lifetime: Duration::from_secs(60),
         }
@@ -119,6 +125,7 @@ pub fn accept(
     let door = Door {
         tls,
         handshakes: Arc::new(Semaphore::new(limits.handshakes)),
+        origins: Places::new(limits.handshakes_per_address),
         strangers: Arc::new(Semaphore::new(limits.strangers)),
         limits,
         refusals,
@@ -137,6 +144,7 @@ struct Door {
     tls: Arc<Reloading>,
     limits: Limits,
     handshakes: Arc<Semaphore>,
+    origins: Places,
     strangers: Arc<Semaphore>,
     refusals: Arc<dyn Refusals>,
     sender: mpsc::Sender<Connection>,
@@ -152,9 +160,17 @@ impl Door {
                 return;
             };
             match listener.accept().await {
-                Ok((stream, address)) => {
-                    entering.spawn(self.clone().enter(stream, address, permit));
-                }
+                Ok((stream, address)) => match self.origins.take(address.ip()) {
+                    Some(place) => {
+                        entering.spawn(self.clone().enter(stream, address, (permit, place)));
+                    }
+                    None => self.refuse(
+                        address,
+                        &Refusal::TooManyHandshakes {
+                            limit: self.limits.handshakes_per_address,
+                        },
+                    ),
+                },
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(PAUSE).await;
@@ -163,20 +179,25 @@ impl Door {
         }
     }
 
-    async fn enter(self, stream: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit) {
+    fn refuse(&self, address: SocketAddr, refusal: &Refusal) {
+        tracing::info!(%address, reason = refusal.reason(), "refused a connection: {refusal}");
+        self.refusals.refused(address, refusal);
+    }
+
+    /// One handshake; `places` are what it takes of what all have.
+    async fn enter(self, stream: TcpStream, address: SocketAddr, places: (OwnedSemaphorePermit, Place)) {
         match self.shake_hands(stream, address).await {
             // A closed channel: nobody serves any more.
             Ok(connection) => drop(self.sender.send(connection).await),
-            Err(refusal) => {
-                tracing::info!(%address, reason = refusal.reason(), "refused a connection: {refusal}");
-                self.refusals.refused(address, &refusal);
-            }
+            Err(refusal) => self.refuse(address, &refusal),
         }
-        drop(permit);
+        drop(places);
     }
 
     async fn shake_hands(&self, stream: TcpStream, address: SocketAddr) -> Result<Connection, Refusal> {
         stream.set_nodelay(true).map_err(Refusal::handshake)?;
+        // Before the material is taken: of whatever comes after that, the connection is told.
+        let trust = Trust::new(self.tls.clone());
         let acceptor = TlsAcceptor::from(self.tls.current().server());
         let stream = timeout(self.limits.handshake_timeout, acceptor.accept(stream))
             .await
@@ -184,13 +205,20 @@ impl Door {
                 limit: self.limits.handshake_timeout,
             })?
             .map_err(Refusal::handshake)?;
-        self.admit(stream, address)
+        self.admit(stream, address, trust)
     }
 
-    fn admit(&self, stream: TlsStream<TcpStream>, address: SocketAddr) -> Result<Connection, Refusal> {
+    fn admit(
+        &self,
+        stream: TlsStream<TcpStream>,
+        address: SocketAddr,
+        mut trust: Trust,
+    ) -> Result<Connection, Refusal> {
         let (_, session) = stream.get_ref();
-        let leaf = session.peer_certificates().and_then(<[_]>::first);
-        let certificate = leaf
+        let chain = session.peer_certificates().unwrap_or_default();
+        trust.stands_on(chain);
+        let certificate = chain
+            .first()
             .map(Certificate::parse)
             .transpose()
             .map_err(Refusal::Certificate)?;
@@ -205,7 +233,7 @@ impl Door {
             }
         };
         let peer = Peer { address, certificate };
-        Ok(Connection::new(stream, peer, lifetime, place))
+        Ok(Connection::new(stream, peer, lifetime, trust, place))
     }
 
     /// How long a certificate has to live.

@@ -51,6 +51,36 @@ async fn clients_that_say_nothing_are_dropped_and_keep_nobody_out() {
 }
 
 #[tokio::test]
+async fn one_address_can_not_take_all_places() {
+    let limits = Limits {
+        handshakes: 64,
+        handshakes_per_address: 2,
+        ..Limits::default()
+    };
+    let (ca, mut server, clock) = fleet_with(limits).await;
+    let agent = Somebody::new(&ca.issue(&wanted(AGENT, clock.now())), &ca.pem)
+        .open(&clock)
+        .unwrap();
+    let silent = [
+        TcpStream::connect(server.address).await.unwrap(),
+        TcpStream::connect(server.address).await.unwrap(),
+    ];
+    let one_more = Line::dial(&connector(&agent), &server).await;
+    assert!(one_more.is_err(), "its address has all that it may have");
+    assert_eq!(server.refusal().await, "too_many_handshakes");
+    // Whoever leaves makes room.
+    drop(silent);
+    soon(async {
+        loop {
+            if let Ok(mut line) = Line::dial(&connector(&agent), &server).await {
+                return line.works().await.unwrap();
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_not_tls_is_refused() {
     let (_ca, mut server, _clock) = fleet().await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();

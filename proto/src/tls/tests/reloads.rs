@@ -24,10 +24,10 @@ async fn both_sides_take_new_certificates_under_live_connections() {
     let first = server.peer().await.certificate.unwrap();
 
     let pair = new.issue(&wanted(COORDINATOR, clock.now()));
-    let fresh = Fresh {
+    let mut fresh = Fresh {
         private_key: &pair.key,
         certificate: &pair.certificate,
-        trust_bundle: &new.pem,
+        trust_bundle: &both,
     };
     server_files.install(&fresh).unwrap();
     assert_eq!(server.tls.reload().unwrap(), Change::Replaced);
@@ -39,15 +39,17 @@ async fn both_sides_take_new_certificates_under_live_connections() {
     follower.abort();
 
     live.works().await.unwrap();
-    Line::dial(&connector(&agent), &server)
-        .await
-        .unwrap()
-        .works()
-        .await
-        .unwrap();
+    let mut renewed = Line::dial(&connector(&agent), &server).await.unwrap();
+    renewed.works().await.unwrap();
     let second = server.peer().await.certificate.unwrap();
     assert_eq!(second.identity, first.identity);
     assert_ne!(second.serial, first.serial);
+    // The old root is retired: what stands on it ends, also in the middle of nothing, and what does not lives on.
+    fresh.trust_bundle = &new.pem;
+    server_files.install(&fresh).unwrap();
+    assert_eq!(server.tls.reload().unwrap(), Change::Replaced);
+    live.ended().await;
+    renewed.works().await.unwrap();
     // Who still comes with the old root's certificate is refused from now on.
     let late = Somebody::new(&old.issue(&wanted(AGENT, clock.now())), &both)
         .open(&clock)
