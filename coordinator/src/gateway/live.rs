@@ -95,6 +95,8 @@ pub struct Facts {
     pub oldest_pin: Option<Duration>,
     /// Bytes in its scratch.
     pub scratch_bytes: u64,
+    /// Told that a newer stream took over, it says farewell if it lives.
+    pub says_farewell: bool,
 }
 
 /// How a stream is told to end: with a goodbye, once.

@@ -29,7 +29,7 @@ use tokio_stream::StreamExt;
 use tonic::{Status, Streaming};
 
 use self::greet::Greeted;
-use super::live::{Attached, Live};
+use super::live::{Attached, Duplicate, Live};
 use crate::access::refusals::Refusals;
 use crate::access::revocations::Revocations;
 use crate::metrics::Metrics;
@@ -37,6 +37,8 @@ use crate::reconcile::Nudge;
 
 /// How long an agent may take to say hello.
 const HELLO: Duration = Duration::from_secs(10);
+/// How long an agent that was replaced may take to say farewell.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// How long a goodbye may take to go out.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// Messages that may wait between a session and the connection; the queue proper is the one in [`Live`].
@@ -72,6 +74,10 @@ pub(crate) struct Session {
     out: Sender,
     /// The agent has begun to tell what it remembers.
     history_came: bool,
+    /// The agent's process, once its hello came.
+    incarnation: String,
+    /// Told that a newer stream took over, it says farewell if it lives.
+    says_farewell: bool,
 }
 
 /// Why a stream ended.
@@ -125,6 +131,8 @@ impl Session {
             incoming,
             out,
             history_came: false,
+            incarnation: String::new(),
+            says_farewell: false,
         };
         (session, answers)
     }
@@ -137,14 +145,50 @@ impl Session {
         };
         self.desk.metrics.stream_ended(end.word());
         tracing::info!(host = %self.host, end = end.word(), "an agent's stream ended");
+        let mut replaced = false;
         let last = match end {
             End::Closed => return,
-            End::Told(goodbye) => Ok(CoordinatorMessage::Goodbye(goodbye).into()),
+            End::Told(goodbye) => {
+                replaced = goodbye.reason == GoodbyeReason::Replaced && self.says_farewell;
+                Ok(CoordinatorMessage::Goodbye(goodbye).into())
+            }
             End::Refused(status) => Err(*status),
         };
         // An agent that does not even take the goodbye sees the stream end without one.
         if timeout(GOODBYE, self.out.send(last)).await.is_err() {
             tracing::debug!(host = %self.host, "the goodbye did not go out");
+        } else if replaced {
+            self.hear_farewell().await;
+        }
+    }
+
+    /// A process that was replaced and says farewell lives, and so does the one that took its place. One that was
+    /// killed, or sits behind a connection that is half gone, says nothing.
+    async fn hear_farewell(&mut self) {
+        let farewell = async {
+            while let Some(Ok(message)) = self.incoming.next().await {
+                if let Ok(AgentMessage::Farewell(farewell)) = AgentMessage::try_from(message) {
+                    return Some(farewell);
+                }
+            }
+            None
+        };
+        let Ok(Some(farewell)) = timeout(FAREWELL, farewell).await else {
+            return;
+        };
+        let newer = self.desk.live.facts(&self.host).map(|facts| facts.incarnation);
+        if farewell.incarnation != self.incarnation || newer.as_ref() == Some(&self.incarnation) {
+            return;
+        }
+        let duplicate = Duplicate {
+            at: self.desk.clock.now(),
+            older: farewell.incarnation,
+            newer: newer.unwrap_or_else(|| "gone since".to_owned()),
+        };
+        let serial = self.certificate.serial.to_string();
+        if let Err(error) = self.report_duplicate(duplicate, &serial).await {
+            let error = dr_terminal::in_one_line(&error);
+            tracing::error!(host = %self.host, %error, "a second process of one identity is not in the audit log");
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! # Overview
 //! Requests of operators go first, then older runs before younger, then waves, then hosts by their share of the
-//! jitter. A task that has to wait says why, and holds up nobody: the next one is looked at. What is at work counts
+//! jitter. A task that has to wait says why, and holds up nobody: the next one is looked at. One that its agent is too
+//! old to understand is not handed out at all: the agent would skip what it does not know, and do something else. What is at work counts
 //! against the caps until it ends, also on an agent that is not heard of: it may well be working.
 //!
 //! A wave begins when every task of the waves before it has ended. A run is stopped when more of its hosts failed, or
@@ -12,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dr_proto::model::units::Percent;
-use dr_proto::model::{HostName, RunId, RunState, TaskId, TaskState, plan};
+use dr_proto::model::{HostName, RunId, RunState, TaskId, TaskKey, TaskState, capability, plan};
 use dr_store::runs::{Origin, RunRecord};
 use dr_store::tasks::{Tally, TaskRecord};
 use jiff::Timestamp;
@@ -56,6 +57,8 @@ pub struct Choice {
     pub start: Vec<TaskId>,
     /// Tasks that wait, and why.
     pub waiting: Vec<(TaskId, String)>,
+    /// Tasks that their agents are too old for, and what is to be done.
+    pub beyond: Vec<(TaskKey, String)>,
     /// Runs to stop, and why.
     pub stop: Vec<(RunId, String)>,
 }
@@ -75,10 +78,13 @@ pub fn choose(situation: &Situation<'_>) -> Choice {
         if stopped.contains(&task.run) {
             continue;
         }
-        match hold(task, situation, &load) {
-            Some(why) => choice.waiting.push((task.id, why)),
-            None => {
-                load.add(&task.agent, situation.fleet.hosts.get(&task.agent));
+        let facts = situation.fleet.hosts.get(&task.agent);
+        let beyond = facts.and_then(|facts| beyond(task, &facts.version, &facts.capabilities));
+        match (hold(task, situation, &load), beyond) {
+            (Some(why), _) => choice.waiting.push((task.id, why)),
+            (None, Some(why)) => choice.beyond.push((task.key(), why)),
+            (None, None) => {
+                load.add(&task.agent, facts);
                 choice.start.push(task.id);
             }
         }
@@ -138,6 +144,21 @@ fn hold(task: &TaskRecord, situation: &Situation<'_>, load: &Load<'_>) -> Option
         ));
     }
     load.full(task, facts, situation.caps)
+}
+
+/// The cause of tasks that end like that.
+pub(super) const TOO_OLD: &str = "agent_too_old";
+
+/// Why an agent of this version would do something else than it is asked: it does not know a field of it.
+pub(super) fn beyond(task: &TaskRecord, version: &str, capabilities: &[String]) -> Option<String> {
+    let missing = capability::missing(&task.work, capabilities);
+    (!missing.is_empty()).then(|| {
+        format!(
+            "the agent of {} is dr-agent {version}, which does not understand {}: upgrade it",
+            task.agent,
+            missing.join(", ")
+        )
+    })
 }
 
 /// The first wave before the task's own that has not ended.

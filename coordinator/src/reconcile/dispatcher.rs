@@ -14,10 +14,11 @@ use dr_store::Store;
 use dr_store::runs::RunRecord;
 use dr_store::tasks::{Offer, TaskRecord};
 
-use super::dispatch::{Caps, Situation, choose};
+use super::dispatch::{Caps, Situation, TOO_OLD, choose};
 use super::driver::{Error, Reconciler};
 use super::fleet::FleetState;
 use super::gateway::Gateway;
+use super::trace;
 
 /// How many tasks one transaction hands out.
 const BATCH: usize = 100;
@@ -42,6 +43,8 @@ pub struct Dispatched {
     pub waiting: usize,
     /// Runs stopped.
     pub stopped: usize,
+    /// Tasks that ended because their agents are too old for them.
+    pub beyond: usize,
     /// Agents told to stop a task.
     pub cancels: usize,
 }
@@ -56,6 +59,9 @@ impl fmt::Display for Dispatched {
         )?;
         if self.stopped > 0 {
             write!(f, ", {} runs stopped", self.stopped)?;
+        }
+        if self.beyond > 0 {
+            write!(f, ", {} not understood by their agents", self.beyond)?;
         }
         if self.cancels > 0 {
             write!(f, ", {} told to stop", self.cancels)?;
@@ -111,7 +117,7 @@ impl Dispatcher {
             let Offer::Made(task) = offer else {
                 continue;
             };
-            let traceparent = runs.get(&task.run).and_then(|run| run.traceparent.clone());
+            let traceparent = runs.get(&task.run).and_then(trace::traceparent);
             match self.gateway.start(&task.agent, start_message(&task, traceparent)) {
                 Ok(()) => done.sent += 1,
                 Err(error) => {
@@ -162,6 +168,10 @@ impl Reconciler for Dispatcher {
         for (run, why) in &choice.stop {
             self.store.runs().stop(*run, why).await?;
             done.stopped += 1;
+        }
+        for (key, why) in &choice.beyond {
+            let ended = self.store.tasks().decline(*key, TOO_OLD, why).await?;
+            done.beyond += usize::from(ended);
         }
         for batch in choice.start.chunks(BATCH) {
             self.hand_out(batch, &runs, &mut done).await?;

@@ -32,6 +32,10 @@ pub struct HostFacts {
     pub recalled: bool,
     /// The most that may be asked of it.
     pub allow: Allow,
+    /// Version of its agent, once that was here.
+    pub version: String,
+    /// What its agent understands.
+    pub capabilities: Vec<String>,
     /// Its sources.
     pub sources: Vec<SourceInfo>,
     /// Bytes of its newest snapshot.
@@ -93,6 +97,8 @@ fn facts(record: &HostRecord, suspensions: &[(Scope, SuspensionRecord)]) -> Host
         suspended: own.or(ours),
         recalled: record.recalled,
         allow: record.allow.clone(),
+        version: record.version.clone().unwrap_or_default(),
+        capabilities: record.capabilities.clone(),
         sources: Vec::new(),
         bytes: 0,
     }

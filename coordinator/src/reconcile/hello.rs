@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | offered | has it | it is running |
 //! | offered | never heard of it | it is handed out again, under the same fence and the same deadline |
+//! | offered | never heard of it, and is too old for it by now | inconclusive |
 //! | offered, to be cancelled | never heard of it | cancelled |
 //! | running | has it | it is running |
 //! | running | came back without it | missed: its result may be on the way, otherwise the reaper takes it for lost |
@@ -26,7 +27,9 @@ use dr_store::tasks::{Accepted, TaskRecord};
 use dr_store::{Result, Store};
 use jiff::Timestamp;
 
+use super::dispatch::{TOO_OLD, beyond};
 use super::dispatcher::start_message;
+use super::trace;
 
 /// What is to be done about one task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,8 +120,12 @@ pub async fn reconcile(store: &Store, epoch: u64, hello: &Hello) -> Result<Vec<C
                 let Some(task) = known.iter().find(|task| task.id == id) else {
                     continue;
                 };
+                if let Some(why) = beyond(task, &hello.version, &hello.capabilities) {
+                    store.tasks().decline(task.key(), TOO_OLD, &why).await?;
+                    continue;
+                }
                 let run = store.runs().get(task.run).await?;
-                messages.extend(again(task, run.and_then(|run| run.traceparent), now));
+                messages.extend(again(task, run.as_ref().and_then(trace::traceparent), now));
             }
             Decision::Lose(key) => {
                 let why = "cancelled before it reached the agent";

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use dr_proto::model::units::Period;
 use dr_proto::model::{
-    AgentMessage, CoordinatorMessage, GoodbyeReason, Heartbeat, Inventory, PROTOCOL, Role, SnapshotInfo,
-    SourceInfo, TOLERATED_SKEW,
+    AgentMessage, CoordinatorMessage, Farewell, GoodbyeReason, Heartbeat, Hello, Inventory, PROTOCOL, Role,
+    SnapshotInfo, SourceInfo, TOLERATED_SKEW, capability,
 };
 use dr_proto::v1;
 use jiff::SignedDuration;
@@ -63,6 +63,7 @@ async fn an_agent_is_welcomed_and_seen() {
             }],
             snapshots_problem: None,
             stored_bytes: 4_242,
+            verification: None,
         }))
         .await;
     let seen = until("the inventory is shown", || async {
@@ -146,6 +147,56 @@ async fn the_same_process_that_dials_again_is_no_second_one() {
     let _second = world.agent("db-1").await;
     assert_eq!(first.goodbye().await, GoodbyeReason::Replaced);
     assert!(world.audited("agent.duplicate").await.is_empty());
+}
+
+/// A process of a version that says farewell.
+fn process(name: &str) -> impl FnOnce(&mut Hello) {
+    move |hello| {
+        hello.incarnation = name.to_owned();
+        hello.capabilities = vec![capability::FAREWELL.to_owned()];
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_gone_without_a_word_is_no_twin() {
+    let world = World::start().await;
+    let mut first = world.agent_with("db-1", process("one")).await;
+    let mut second = world.agent_with("db-1", process("two")).await;
+    assert_eq!(first.goodbye().await, GoodbyeReason::Replaced);
+    // It was killed: what it had sent before may still come, and nothing else does.
+    first.say(AgentMessage::Heartbeat(beat())).await;
+    drop(first);
+    let _third = world.agent_with("db-1", process("three")).await;
+    assert_eq!(second.goodbye().await, GoodbyeReason::Replaced);
+    drop(second);
+    assert!(world.audited("agent.duplicate").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_says_farewell_lives_and_is_a_twin() {
+    let world = World::start().await;
+    let mut first = world.agent_with("db-1", process("one")).await;
+    let _second = world.agent_with("db-1", process("two")).await;
+    assert_eq!(first.goodbye().await, GoodbyeReason::Replaced);
+    assert!(world.audited("agent.duplicate").await.is_empty());
+    let farewell = Farewell {
+        incarnation: "one".to_owned(),
+    };
+    first.say(AgentMessage::Farewell(farewell)).await;
+    let told = until("both are told of", || async {
+        world.audited("agent.duplicate").await.pop()
+    })
+    .await;
+    assert_eq!(told.subject, "db-1");
+    let details = told.details;
+    assert!(
+        details.contains("\"one\"") && details.contains("\"two\""),
+        "{details}"
+    );
+    assert!(
+        first.hear().await.unwrap().is_none(),
+        "the stream ends when it was heard"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,6 +35,8 @@ pub enum AgentMessage {
     Result(Box<TaskResult>),
     /// What it remembers.
     History(History),
+    /// Its last word, after a goodbye because of a newer stream.
+    Farewell(Farewell),
 }
 
 /// From the coordinator.
@@ -120,6 +122,29 @@ pub struct Inventory {
     pub snapshots_problem: Option<String>,
     /// Bytes that the repository holds.
     pub stored_bytes: u64,
+    /// How much of its packs was verified lately; `None`: not known.
+    #[serde(default)]
+    pub verification: Option<Verification>,
+}
+
+/// How much of a repository's packs was verified within the last thirty days, by its ledger.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// Bytes of all packs.
+    pub packs: u64,
+    /// Bytes of those that were verified.
+    pub verified: u64,
+}
+
+impl Verification {
+    /// The share that was verified. Of nothing nothing is.
+    pub fn ratio(self) -> f64 {
+        if self.packs == 0 {
+            0.0
+        } else {
+            self.verified as f64 / self.packs as f64
+        }
+    }
 }
 
 impl Inventory {
@@ -165,6 +190,14 @@ pub struct History {
     pub results: Vec<TaskResult>,
     /// The last plans it was given.
     pub plans: Vec<PlanText>,
+}
+
+/// What an agent answers when it is told that a newer stream took over. Only a process that lives can: the one that was
+/// killed, or whose machine is gone, does not, and so the coordinator can tell a restart from a twin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Farewell {
+    /// The process: what its hello said.
+    pub incarnation: String,
 }
 
 /// The answer to hello.

@@ -3,6 +3,7 @@
 //! Agents fill these types, reports and metrics are drawn from them. Everything serialises to JSON as it stands:
 //! field names here are the report's field names.
 
+pub mod capability;
 mod check;
 pub mod document;
 mod drill;
@@ -27,9 +28,9 @@ pub use host::{Allow, HostName, ParseHostError, SnapshotInfo, SourceInfo};
 pub use identity::{Domain, Identity, ParseIdentityError, Role};
 pub use labels::{HOST, LabelError, Labels, Requirement, Selector, SelectorError, Test};
 pub use link::{
-    AgentMessage, CancelTask, CoordinatorMessage, Goodbye, GoodbyeReason, Heartbeat, Hello, History,
-    Inventory, PROTOCOL, PlanText, Slot, StartTask, Suspension, TOLERATED_SKEW, TaskKey, TaskResult,
-    TaskUpdate, Welcome, tolerates,
+    AgentMessage, CancelTask, CoordinatorMessage, Farewell, Goodbye, GoodbyeReason, Heartbeat, Hello,
+    History, Inventory, PROTOCOL, PlanText, Slot, StartTask, Suspension, TOLERATED_SKEW, TaskKey, TaskResult,
+    TaskUpdate, Verification, Welcome, tolerates,
 };
 pub use plan::{Plan, PlanErrors};
 pub use proof::{ProofLevel, Rung};

@@ -6,7 +6,10 @@ use super::task::task_key;
 use super::time::{duration, maybe_length, moment, timestamp};
 use super::to_agent::{plan_and_slot, slot};
 use super::{Error, limits};
-use crate::model::{AgentMessage, Heartbeat, Hello, History, Inventory, TaskKey, TaskResult, TaskUpdate};
+use crate::model::{
+    AgentMessage, Farewell, Heartbeat, Hello, History, Inventory, TaskKey, TaskResult, TaskUpdate,
+    Verification,
+};
 use crate::v1;
 use crate::v1::agent_message::Message;
 
@@ -23,6 +26,7 @@ impl TryFrom<v1::AgentMessage> for AgentMessage {
             Message::Update(update) => update.try_into().map(Self::Update).within("update"),
             Message::Result(result) => result.try_into().map(Box::new).map(Self::Result).within("result"),
             Message::History(history) => history.try_into().map(Self::History).within("history"),
+            Message::Farewell(farewell) => farewell.try_into().map(Self::Farewell).within("farewell"),
         }
     }
 }
@@ -36,6 +40,7 @@ impl From<AgentMessage> for v1::AgentMessage {
             AgentMessage::Update(update) => Message::Update(update.into()),
             AgentMessage::Result(result) => Message::Result((*result).into()),
             AgentMessage::History(history) => Message::History(history.into()),
+            AgentMessage::Farewell(farewell) => Message::Farewell(farewell.into()),
         };
         Self {
             message: Some(message),
@@ -179,12 +184,14 @@ impl TryFrom<v1::Inventory> for Inventory {
             snapshots,
             snapshots_problem,
             stored_bytes,
+            verification,
         } = inventory;
         Ok(Self {
             sources: list("sources", sources, limits::SOURCES)?,
             snapshots: list("snapshots", snapshots, limits::SNAPSHOTS)?,
             snapshots_problem: optional("snapshots_problem", snapshots_problem)?,
             stored_bytes,
+            verification: verification.map(Into::into),
         })
     }
 }
@@ -196,13 +203,56 @@ impl From<Inventory> for v1::Inventory {
             snapshots,
             snapshots_problem,
             stored_bytes,
+            verification,
         } = inventory;
         Self {
             sources: sources.into_iter().map(Into::into).collect(),
             snapshots: snapshots.into_iter().map(Into::into).collect(),
             snapshots_problem: or_empty(snapshots_problem),
             stored_bytes,
+            verification: verification.map(Into::into),
         }
+    }
+}
+
+impl From<v1::Verification> for Verification {
+    fn from(verification: v1::Verification) -> Self {
+        let v1::Verification {
+            pack_bytes,
+            verified_bytes,
+        } = verification;
+        Self {
+            packs: pack_bytes,
+            verified: verified_bytes.min(pack_bytes),
+        }
+    }
+}
+
+impl From<Verification> for v1::Verification {
+    fn from(verification: Verification) -> Self {
+        let Verification { packs, verified } = verification;
+        Self {
+            pack_bytes: packs,
+            verified_bytes: verified,
+        }
+    }
+}
+
+impl TryFrom<v1::Farewell> for Farewell {
+    type Error = Error;
+
+    fn try_from(farewell: v1::Farewell) -> Result<Self, Error> {
+        let v1::Farewell { incarnation } = farewell;
+        Ok(Self {
+            incarnation: given("incarnation", incarnation)?,
+        })
+    }
+}
+
+impl From<Farewell> for v1::Farewell {
+    fn from(farewell: Farewell) -> Self {
+        let Farewell { incarnation } = farewell;
+        Self { incarnation }
     }
 }
 

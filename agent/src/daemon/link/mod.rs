@@ -5,8 +5,9 @@
 //! before it tries again. `stream` is one such stream. Everybody else sees the [`Standing`].
 //!
 //! # Retries
-//! Waits double up to a minute, with jitter; a stream that lived for a minute begins anew. A coordinator that says
-//! goodbye is obeyed: replaced and revoked agents do not come back.
+//! Waits double up to a minute, with jitter; they begin anew after a stream that was welcomed and lived for a few
+//! heartbeats. A coordinator that says goodbye is obeyed: replaced and revoked agents do not come back. One that is
+//! replaced says farewell first, so that the coordinator knows of two processes that live.
 //!
 //! # Cancellation
 //! When the daemon ends, results that are owed are still sent, and acknowledgements waited for, for a few seconds.
@@ -24,7 +25,6 @@ use dr_proto::v1::agent_gateway_client::AgentGatewayClient;
 use dr_vault::clock::SharedClock;
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
@@ -148,9 +148,8 @@ impl Link {
     pub async fn run(mut self, cancel: CancellationToken) -> Result<(), Error> {
         let mut backoff = Backoff::new(self.chance.fork());
         while !cancel.is_cancelled() {
-            let began = Instant::now();
-            let parting = self.attach(&cancel).await;
-            backoff.lived(began.elapsed());
+            let parting = self.attach(&mut backoff, &cancel).await;
+            backoff.parted();
             let wait = match parting {
                 Ok(Parting::Drained) => return Ok(()),
                 Ok(Parting::Goodbye(goodbye)) => self.obey(goodbye, &mut backoff)?,
@@ -209,7 +208,11 @@ impl Link {
     }
 
     /// One stream over the first endpoint that answers.
-    async fn attach(&mut self, cancel: &CancellationToken) -> Result<Parting, stream::Error> {
+    async fn attach(
+        &mut self,
+        backoff: &mut Backoff,
+        cancel: &CancellationToken,
+    ) -> Result<Parting, stream::Error> {
         let mut last = None;
         for endpoint in self.endpoints.clone() {
             let dialled = tokio::select! {
@@ -218,7 +221,7 @@ impl Link {
             };
             match dialled {
                 Ok(gateway) => {
-                    match self.speak(gateway, &endpoint, cancel).await {
+                    match self.speak(gateway, &endpoint, backoff, cancel).await {
                         // It did not get as far as a welcome: the next endpoint may.
                         Err(error) if error.is_before_welcome() => last = Some(error),
                         parting => return parting,

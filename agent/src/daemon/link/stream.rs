@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dr_proto::model::{
-    AgentMessage, CoordinatorMessage, Goodbye, Heartbeat, Hello, History, PROTOCOL, Progress, TaskKey,
-    Welcome, tolerates,
+    AgentMessage, CoordinatorMessage, Farewell, Goodbye, GoodbyeReason, Heartbeat, Hello, History, PROTOCOL,
+    Progress, TaskKey, Welcome, capability, tolerates,
 };
 use dr_proto::v1;
 use dr_proto::wire;
@@ -15,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
+use super::backoff::Backoff;
 use super::{DialError, Gateway, Link, Parting, Standing};
 use crate::daemon::desk;
 
@@ -26,6 +27,8 @@ const WELCOME: Duration = Duration::from_secs(20);
 const SEND: Duration = Duration::from_secs(30);
 /// A result that was not acknowledged for this long is sent again.
 const AGAIN: Duration = Duration::from_secs(60);
+/// How long a farewell may take to arrive.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// How long acknowledgements are waited for when the daemon ends.
 const DRAIN: Duration = Duration::from_secs(5);
 /// Bounds of what a coordinator may ask for as heartbeat.
@@ -36,14 +39,6 @@ const HISTORY_BYTES: usize = 3 << 20;
 const HISTORY_RESULTS: usize = 50;
 /// Clocks further apart than this are worth a line in the log.
 const SKEW: Duration = Duration::from_secs(30);
-
-/// What this agent understands beyond version 0 of the protocol.
-pub(super) const CAPABILITIES: &[&str] = &[
-    "drill.cross_host",
-    "restore.cross_host",
-    "restore.resume",
-    "plans.offline",
-];
 
 /// Why a stream ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -139,6 +134,7 @@ impl Link {
         &mut self,
         gateway: Gateway,
         endpoint: &str,
+        backoff: &mut Backoff,
         cancel: &CancellationToken,
     ) -> Result<Parting, Error> {
         let (mut stream, welcome) = match self.greet(gateway, endpoint).await? {
@@ -166,7 +162,13 @@ impl Link {
         if welcome.wants_history {
             stream.history(self).await?;
         }
+        backoff.welcomed(welcome.heartbeat.clamp(HEARTBEAT.0, HEARTBEAT.1));
         let parting = self.converse(&mut stream, welcome.heartbeat, cancel).await;
+        if let Ok(Parting::Goodbye(goodbye)) = &parting
+            && goodbye.reason == GoodbyeReason::Replaced
+        {
+            stream.say_farewell(&self.introduction.incarnation).await;
+        }
         self.desk.contact(self.clock.now()).await?;
         parting
     }
@@ -224,7 +226,7 @@ impl Link {
             host: about.host,
             incarnation: about.incarnation,
             clock: self.clock.now(),
-            capabilities: CAPABILITIES.iter().map(|&name| name.to_owned()).collect(),
+            capabilities: capability::ALL.iter().map(|&name| name.to_owned()).collect(),
             allow: about.allow,
             repository: about.repository,
             repository_encrypted: about.encrypted,
@@ -340,6 +342,22 @@ impl Stream {
             // A closed stream says why when it is read.
             Ok(Ok(()) | Err(_)) => Ok(()),
             Err(_) => Err(Error::Stuck),
+        }
+    }
+
+    /// Answers that we live although another stream took over, and waits a moment for the coordinator to hear it: a
+    /// stream that is dropped at once may take its last message along.
+    async fn say_farewell(&mut self, incarnation: &str) {
+        let farewell = AgentMessage::Farewell(Farewell {
+            incarnation: incarnation.to_owned(),
+        });
+        if let Err(error) = self.send(farewell).await {
+            tracing::debug!(%error, "the coordinator does not hear the farewell");
+            return;
+        }
+        let heard = async { while let Ok(Some(_)) = self.incoming.message().await {} };
+        if timeout(FAREWELL, heard).await.is_err() {
+            tracing::debug!("the coordinator did not end the stream after the farewell");
         }
     }
 

@@ -95,12 +95,16 @@ impl Coordinator {
     }
 
     async fn attached_with(&mut self, wants_history: bool) -> (Call, Hello) {
+        self.attached_as(dr_proto::model::PROTOCOL, wants_history).await
+    }
+
+    async fn attached_as(&mut self, protocol: u32, wants_history: bool) -> (Call, Hello) {
         let mut call = soon(self.calls.recv()).await.expect("an agent calls");
         let AgentMessage::Hello(hello) = call.receive().await else {
             panic!("the first message is a hello");
         };
         call.send(CoordinatorMessage::Welcome(Welcome {
-            protocol: dr_proto::model::PROTOCOL,
+            protocol,
             version: "0.1.0".to_owned(),
             epoch: 1,
             heartbeat: Duration::from_secs(1),
@@ -412,6 +416,55 @@ async fn an_agent_that_was_replaced_or_revoked_does_not_come_back() {
         let error = soon(agent.link).await.expect("no panic").expect_err("it ends");
         assert_eq!(matches!(error, Error::Revoked { .. }), revoked);
         assert!(error.to_string().contains("told so"));
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_is_replaced_says_that_it_lives() {
+    let (_dir, mut coordinator, agent) = world().await;
+    let (mut call, hello) = coordinator.attached().await;
+    let goodbye = Goodbye {
+        reason: GoodbyeReason::Replaced,
+        message: "another one came".to_owned(),
+    };
+    call.send(CoordinatorMessage::Goodbye(goodbye)).await;
+    let farewell = loop {
+        if let AgentMessage::Farewell(farewell) = call.receive().await {
+            break farewell;
+        }
+    };
+    assert_eq!(farewell.incarnation, hello.incarnation);
+    drop(call);
+    let error = soon(agent.link).await.expect("no panic").expect_err("it ends");
+    assert!(matches!(error, Error::Replaced { .. }));
+}
+
+/// Minor versions may lie two apart in either direction.
+#[tokio::test]
+async fn a_coordinator_of_a_near_version_is_worked_with_and_one_of_a_far_version_is_not() {
+    use dr_proto::model::{PROTOCOL, TOLERATED_SKEW};
+    for (protocol, works) in [
+        (PROTOCOL - TOLERATED_SKEW, true),
+        (PROTOCOL + TOLERATED_SKEW, true),
+        (PROTOCOL + TOLERATED_SKEW + 1, false),
+    ] {
+        let (_dir, mut coordinator, mut agent) = world().await;
+        let (_call, _) = coordinator.attached_as(protocol, false).await;
+        let decided = |standing: &Standing| match standing {
+            Standing::Attached { .. } => true,
+            Standing::Away { reason, .. } => reason.is_some(),
+        };
+        let standing = soon(agent.standing.wait_for(decided))
+            .await
+            .expect("the link lives");
+        match &*standing {
+            Standing::Attached { .. } => assert!(works, "{protocol}"),
+            Standing::Away { reason, .. } => {
+                assert!(!works, "{protocol}: {reason:?}");
+                let why = reason.clone().unwrap_or_default();
+                assert!(why.contains("update the older of the two"), "{why}");
+            }
+        }
     }
 }
 

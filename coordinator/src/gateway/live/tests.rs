@@ -20,6 +20,7 @@ fn facts(incarnation: &str) -> Facts {
         suspended: None,
         oldest_pin: None,
         scratch_bytes: 0,
+        says_farewell: false,
     }
 }
 

@@ -5,7 +5,7 @@
 //! certificate is looked at once more afterwards: whatever is revoked meanwhile is seen by one of the two.
 
 use dr_proto::model::{
-    AgentMessage, CoordinatorMessage, Goodbye, GoodbyeReason, Hello, PROTOCOL, Welcome, tolerates,
+    AgentMessage, CoordinatorMessage, Goodbye, GoodbyeReason, Hello, PROTOCOL, Welcome, capability, tolerates,
 };
 use dr_store::hosts::{Admitted, Arrival};
 use serde_json::json;
@@ -40,6 +40,8 @@ impl Session {
             return Err(too_far(hello.protocol));
         }
         let mut stream = self.attach(&hello);
+        self.incarnation.clone_from(&hello.incarnation);
+        self.says_farewell = says_farewell(&hello);
         let admitted = self.admit(&hello).await?;
         if self.desk.revocations.refuse(&self.certificate) {
             return Err(revoked("the certificate was revoked"));
@@ -110,6 +112,7 @@ impl Session {
             suspended: hello.suspended.clone(),
             oldest_pin: None,
             scratch_bytes: 0,
+            says_farewell: says_farewell(hello),
         };
         self.desk.live.attach(self.host.clone(), facts)
     }
@@ -136,13 +139,14 @@ impl Session {
         }
     }
 
-    /// Another process of the same identity that was heard of a moment ago: somebody copied a key, or cloned a
-    /// machine. (The same process that dials again, and one that took the place of a process long silent, are not.)
+    /// Another process of the same identity that was heard of a moment ago may be one that lives: somebody copied a key,
+    /// or cloned a machine. One that says farewell tells so by itself; of an older version it must be guessed by the
+    /// time. (The same process that dials again, and one that took the place of a process long silent, are not.)
     async fn note_duplicate(&self, hello: &Hello, stream: &Attached) -> Result<(), End> {
         let Some(older) = stream
             .replaced
             .as_ref()
-            .filter(|older| older.incarnation != hello.incarnation)
+            .filter(|older| older.incarnation != hello.incarnation && !older.says_farewell)
         else {
             return Ok(());
         };
@@ -150,22 +154,32 @@ impl Session {
         if now.duration_since(older.heard).unsigned_abs() > self.desk.heartbeat * 2 {
             return Ok(());
         }
-        tracing::warn!(host = %self.host, "two processes come with the certificate of one host");
         let duplicate = Duplicate {
             at: now,
             older: older.incarnation.clone(),
             newer: hello.incarnation.clone(),
         };
+        self.report_duplicate(duplicate, &older.serial)
+            .await
+            .map_err(store_failed)
+    }
+
+    /// Says that two processes live that come with the certificate of one host.
+    pub(super) async fn report_duplicate(
+        &self,
+        duplicate: Duplicate,
+        older_serial: &str,
+    ) -> Result<(), dr_store::Error> {
+        tracing::warn!(host = %self.host, "two processes come with the certificate of one host");
         let details =
-            json!({ "older": duplicate.older, "newer": duplicate.newer, "older_serial": older.serial });
+            json!({ "older": duplicate.older, "newer": duplicate.newer, "older_serial": older_serial });
         self.desk.live.note_duplicate(&self.host, duplicate);
         let actor = self.certificate.identity.to_string();
         let audit = self.desk.store.audit();
         audit
             .append(&actor, "agent.duplicate", self.host.as_str(), &details)
             .await
-            .map_err(store_failed)?;
-        Ok(())
+            .map(drop)
     }
 
     async fn welcome(&self, admitted: Admitted) -> Result<(), End> {
@@ -181,6 +195,10 @@ impl Session {
         let message = CoordinatorMessage::Welcome(welcome).into();
         self.out.send(Ok(message)).await.map_err(|_| End::Closed)
     }
+}
+
+fn says_farewell(hello: &Hello) -> bool {
+    hello.capabilities.iter().any(|name| name == capability::FAREWELL)
 }
 
 fn revoked(message: &str) -> End {

@@ -34,6 +34,8 @@ impl Session {
             AgentMessage::Update(update) => self.update(stream, update).await,
             AgentMessage::Result(result) => self.result(stream, &result).await,
             AgentMessage::History(history) => self.history(history).await,
+            // It answers a goodbye, and is heard after one: see `Session::run`.
+            AgentMessage::Farewell(_) => Err(End::protocol("a farewell came before a goodbye")),
         }
     }
 

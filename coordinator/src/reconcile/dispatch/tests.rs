@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use dr_proto::model::{Fence, Labels, SnapshotWork, Work};
+use dr_proto::model::{DrillKind, DrillWork, Fence, Labels, SnapshotWork, SourceKind, Work};
 use dr_store::runs::Rollout;
 use jiff::SignedDuration;
 use proptest::prelude::*;
@@ -31,6 +31,11 @@ fn run(origin: Origin, rollout: Rollout) -> RunRecord {
         excluded: Vec::new(),
         tasks: BTreeMap::new(),
     }
+}
+
+/// A run that was made by this.
+pub(crate) fn run_by(origin: Origin) -> RunRecord {
+    run(origin, Rollout::default())
 }
 
 fn task(run: RunId, name: &str, wave: u32, state: TaskState) -> TaskRecord {
@@ -240,6 +245,37 @@ fn everything_that_holds_a_task_up_is_said() {
     assert_eq!(why(&world), ["waits until 2026-11-26T03:05:00Z"]);
     world.run.state = RunState::Cancelling;
     assert_eq!(why(&world), ["waits for its run to begin"]);
+}
+
+#[test]
+fn an_agent_that_would_do_something_else_is_not_asked() {
+    let mut world = World::new(2, 1, caps(10, 1, None), |_| 1, Rollout::default());
+    let narrow = Work::Drill(DrillWork {
+        kind: DrillKind::Verify,
+        snapshot: "latest".to_owned(),
+        from_host: None,
+        bytes_budget: None,
+        hooks: Vec::new(),
+        recall_tolerance: None,
+        only: Some(SourceKind::AuditLog),
+        loss: None,
+        bytes_cycle: None,
+        content_cycle: None,
+    });
+    for task in &mut world.tasks {
+        task.work = narrow.clone();
+    }
+    let old = world.fleet.hosts.get_mut(&host("db-000")).unwrap();
+    old.version = "0.0.9".to_owned();
+    let new = world.fleet.hosts.get_mut(&host("db-001")).unwrap();
+    new.capabilities = vec![capability::DRILL_ONLY.to_owned()];
+    let choice = world.choose();
+    assert_eq!(choice.start, [world.tasks[1].id]);
+    let why = "the agent of db-000 is dr-agent 0.0.9, which does not understand drill.only: upgrade it";
+    assert_eq!(choice.beyond, [(world.tasks[0].key(), why.to_owned())]);
+    // While it is away it may be upgraded.
+    world.connected.remove(&host("db-000"));
+    assert!(world.choose().beyond.is_empty());
 }
 
 #[test]

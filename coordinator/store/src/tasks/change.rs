@@ -197,6 +197,28 @@ impl Tasks<'_> {
         Ok(if again { Requeued::Again } else { Requeued::Ended })
     }
 
+    /// A task that never reached its agent can not be handed out, now or later: it ends inconclusive. False if it stood
+    /// elsewhere by then.
+    pub async fn decline(&self, key: TaskKey, cause: &str, why: &str) -> Result<bool> {
+        let now = self.0.now();
+        let mut tx = self.0.begin().await?;
+        let unsent = |task: &TaskRecord| {
+            task.fence == key.fence && matches!(task.state, TaskState::Queued | TaskState::Offered)
+        };
+        let Some(task) = read(&mut tx, key.task).await?.filter(unsent) else {
+            return Ok(false);
+        };
+        let end = Step {
+            to: TaskState::Inconclusive,
+            cause,
+            message: why,
+        };
+        let ended = step(&mut tx, &task, &end, now).await?;
+        tx.commit().await.during("commit a task that is not handed out")?;
+        self.tell(task.id, task.run);
+        Ok(ended)
+    }
+
     /// Says why a queued task is not handed out. Writes only if that changed.
     pub async fn explain(&self, waiting: &[(TaskId, String)]) -> Result<u64> {
         if waiting.is_empty() {

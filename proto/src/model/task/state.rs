@@ -11,7 +11,7 @@ use super::ParseTaskError;
 ///
 /// | state | means | after a restart of the coordinator | may become |
 /// |---|---|---|---|
-/// | queued | not handed out: caps, waves, jitter, suspension or an absent agent hold it | stays; handed out under the new epoch | offered, cancelled, expired |
+/// | queued | not handed out: caps, waves, jitter, suspension or an absent agent hold it | stays; handed out under the new epoch | offered, cancelled, expired; inconclusive, if its agent is too old for it |
 /// | offered | sent to an agent that has not answered | handed out again when the agent says hello without it; running if it has it | queued, running, any end |
 /// | running | the agent said that it works on it | stays until the agent says hello: with it, running; without it and without a result, lost | queued, any end |
 /// | passed, failed, inconclusive, partial, refused | the agent's answer | stays | queued, by a retry |
@@ -86,6 +86,8 @@ impl TaskState {
         match (self, next) {
             // Handed out; or the end of a task that nobody will hand out.
             (Self::Queued, Self::Offered | Self::Cancelled | Self::Expired) => true,
+            // The agent is too old to understand what is asked: it is not asked.
+            (Self::Queued, Self::Inconclusive) => true,
             // The agent said no, never heard of it, began, or was so quick that its result came first.
             (Self::Offered, Self::Queued | Self::Running) => true,
             // The agent came back without it and the plan allows another attempt.

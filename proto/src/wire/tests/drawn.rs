@@ -9,10 +9,10 @@ use proptest::prelude::*;
 
 use crate::model::{
     AgentMessage, Allow, CancelTask, CheckKind, CheckWork, CoordinatorMessage, DrillKind, DrillWork,
-    Existing, Fence, Goodbye, GoodbyeReason, Heartbeat, Hello, History, HostName, Inventory, Labels, Loss,
-    PlanText, Progress, RestoreWork, RunId, Slot, SnapshotInfo, SnapshotWork, SourceInfo, SourceKind,
-    StartTask, Suspension, TaskId, TaskKey, TaskOutcome, TaskResult, TaskState, TaskUpdate, Welcome, Work,
-    plan,
+    Existing, Farewell, Fence, Goodbye, GoodbyeReason, Heartbeat, Hello, History, HostName, Inventory,
+    Labels, Loss, PlanText, Progress, RestoreWork, RunId, Slot, SnapshotInfo, SnapshotWork, SourceInfo,
+    SourceKind, StartTask, Suspension, TaskId, TaskKey, TaskOutcome, TaskResult, TaskState, TaskUpdate,
+    Verification, Welcome, Work, plan,
 };
 
 fn moment() -> impl Strategy<Value = Timestamp> {
@@ -288,14 +288,26 @@ fn inventory() -> impl Strategy<Value = Inventory> {
             bytes,
             sources,
         });
-    (vec(source, 0..3), vec(snapshot, 0..3), maybe_word(), any::<u64>()).prop_map(
-        |(sources, snapshots, snapshots_problem, stored_bytes)| Inventory {
-            sources,
-            snapshots,
-            snapshots_problem,
-            stored_bytes,
-        },
+    let verification = (any::<u32>(), any::<u32>()).prop_map(|(packs, verified)| Verification {
+        packs: u64::from(packs) + u64::from(verified),
+        verified: u64::from(verified),
+    });
+    (
+        vec(source, 0..3),
+        vec(snapshot, 0..3),
+        maybe_word(),
+        any::<u64>(),
+        prop::option::of(verification),
     )
+        .prop_map(
+            |(sources, snapshots, snapshots_problem, stored_bytes, verification)| Inventory {
+                sources,
+                snapshots,
+                snapshots_problem,
+                stored_bytes,
+                verification,
+            },
+        )
 }
 
 pub(super) fn from_agent() -> impl Strategy<Value = AgentMessage> {
@@ -305,6 +317,7 @@ pub(super) fn from_agent() -> impl Strategy<Value = AgentMessage> {
         hello().prop_map(|hello| AgentMessage::Hello(Box::new(hello))),
         heartbeat().prop_map(AgentMessage::Heartbeat),
         inventory().prop_map(AgentMessage::Inventory),
+        word().prop_map(|incarnation| AgentMessage::Farewell(Farewell { incarnation })),
         update().prop_map(AgentMessage::Update),
         result().prop_map(|result| AgentMessage::Result(Box::new(result))),
         history,
