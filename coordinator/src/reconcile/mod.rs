@@ -37,6 +37,7 @@ pub mod retention;
 pub mod scheduler;
 pub mod service;
 pub mod settler;
+mod trace;
 pub mod watchdog;
 
 pub use driver::{Driver, Nudge, Reconciler};
@@ -44,6 +45,7 @@ pub use fleet::FleetState;
 pub use gateway::{Gateway, Unreachable};
 pub use scheduler::start_plan;
 pub use service::{Options, Service};
+pub(crate) use trace::trace_id;
 
 #[cfg(test)]
 pub(crate) mod testing;

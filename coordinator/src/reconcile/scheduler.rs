@@ -30,6 +30,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::driver::{Error, Reconciler, in_one_line};
 use super::fleet::FleetState;
 use super::planner::{self, Start};
+use super::trace;
 
 /// Who asks for what the clock makes due.
 const COORDINATOR: &str = "coordinator";
@@ -272,6 +273,9 @@ impl Scheduler {
         match self.store.runs().create(&run).await {
             Ok(Created::New(made)) => {
                 tracing::info!(run = %made.id, slot = ?made.slot, tasks = run.tasks.len(), "a run was made");
+                if made.state.is_final() {
+                    trace::ended(&made);
+                }
                 done.runs += 1;
                 Ok(())
             }

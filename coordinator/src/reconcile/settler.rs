@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use dr_store::Store;
 
 use super::driver::{Error, Reconciler};
+use super::trace;
 
 /// Ends runs whose tasks have all ended.
 #[derive(Debug, Clone)]
@@ -46,6 +47,7 @@ impl Reconciler for Settler {
         for run in self.store.runs().to_settle().await? {
             if let Some(settled) = self.store.runs().settle(run).await? {
                 tracing::info!(%run, state = %settled.run.state, why = settled.run.explanation, "a run ended");
+                trace::ended(&settled.run);
                 done.ended += 1;
             }
         }

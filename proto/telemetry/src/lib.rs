@@ -10,10 +10,11 @@
 //! What failed is worth more than what went well, and that is only known at the end. So every span is recorded, a
 //! trace's spans are held back in memory until the last open span of this process in it has ended, and only then
 //! [`sampling`] decides: a fixed share of all traces, a larger share of those with an error. The memory for it is
-//! bounded.
+//! bounded. What takes longer than a process lives is told when it is over, see [`past`].
 
 pub mod endpoint;
 mod logs;
+pub mod past;
 pub mod propagation;
 pub mod sampling;
 mod traces;

@@ -66,7 +66,7 @@ pub fn extract(span: &Span, metadata: &MetadataMap) {
 }
 
 /// `00-<32 hex>-<16 hex>-<2 hex>`, as W3C Trace Context (Recommendation, 2021) has it.
-fn parse(text: &str) -> Option<SpanContext> {
+pub(crate) fn parse(text: &str) -> Option<SpanContext> {
     let mut parts = text.split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let hex = |text: &str, length: usize| {

@@ -53,7 +53,8 @@ impl Default for Shares {
 }
 
 impl Shares {
-    fn takes(self, trace: TraceId, failed: bool) -> bool {
+    /// Whether a trace is sent.
+    pub(crate) fn takes(self, trace: TraceId, failed: bool) -> bool {
         let share = if failed {
             self.failed.max(self.all)
         } else {

@@ -12,6 +12,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::logs::{self, LogFormat};
+use crate::past::{self, Chosen};
 use crate::sampling::{Shares, TailSampler};
 
 /// How long one export may take, and how long the last one at the end.
@@ -120,7 +121,9 @@ fn provider(options: &Options) -> Result<SdkTracerProvider, Error> {
             KeyValue::new("service.instance.id", options.instance.clone()),
         ])
         .build();
-    let builder = SdkTracerProvider::builder().with_resource(resource);
+    let builder = SdkTracerProvider::builder()
+        .with_resource(resource)
+        .with_id_generator(Chosen::default());
     let Some(otlp) = &options.otlp else {
         return Ok(builder.build());
     };
@@ -134,7 +137,9 @@ fn provider(options: &Options) -> Result<SdkTracerProvider, Error> {
             source,
         })?;
     let batch = BatchSpanProcessor::builder(exporter).build();
-    Ok(builder
+    let provider = builder
         .with_span_processor(TailSampler::new(batch, otlp.shares))
-        .build())
+        .build();
+    past::install(&provider, options.service, otlp.shares);
+    Ok(provider)
 }

@@ -7,8 +7,10 @@ use dr_store::tasks::TaskRecord;
 
 use super::{maybe, maybe_length};
 use crate::handle::{Event, ReportView, TaskView};
+use crate::reconcile::trace_id;
 
 pub(in crate::service) fn run(run: RunRecord) -> v1::Run {
+    let trace_id = trace_id(&run).unwrap_or_default();
     let (plan, slot) = match run.slot {
         Some(slot) => (slot.plan, Some(wire::timestamp(slot.at))),
         None => (String::new(), None),
@@ -31,18 +33,8 @@ pub(in crate::service) fn run(run: RunRecord) -> v1::Run {
             .map(|(state, count)| (state.name().to_owned(), count))
             .collect(),
         explanation: run.explanation,
-        trace_id: run
-            .traceparent
-            .as_deref()
-            .and_then(trace_id)
-            .unwrap_or_default()
-            .to_owned(),
+        trace_id,
     }
-}
-
-/// The second part of `00-<trace>-<span>-<flags>`.
-fn trace_id(traceparent: &str) -> Option<&str> {
-    traceparent.split('-').nth(1)
 }
 
 fn task(view: TaskView) -> v1::Task {
