@@ -18,6 +18,7 @@ use crate::config::{self, Config, Credentials, ResolvedSource, UploadLimits};
 use crate::error::{Class, Doing, Failure, in_one_line};
 use crate::key;
 use crate::limits::busy::{self, Pace};
+use crate::probe::Exits;
 use crate::state::scratch::Area;
 use crate::state::{Holder, Lock, StateDir, refuse_if_suspended};
 use crate::stop::Stop;
@@ -38,6 +39,8 @@ pub struct Session {
     pub counters: Counters,
     /// Whether the store was found away.
     pub circuit: Circuit,
+    /// How probes ended.
+    pub probe_exits: Exits,
     /// A passphrase that opens the repository, instead of the configured key.
     pub passphrase: Option<SecretString>,
 }

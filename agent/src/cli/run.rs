@@ -193,6 +193,7 @@ async fn command(cli: Cli, config: Config, ui: Ui, stop: Stop) -> Outcome {
         stop,
         counters: Counters::new(),
         circuit: Circuit::default(),
+        probe_exits: crate::probe::Exits::default(),
         passphrase,
     };
     cli.command.run(&session).await

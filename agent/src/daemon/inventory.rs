@@ -1,6 +1,6 @@
 //! What this host protects, for the coordinator: its sources, the snapshots in its repository, how much that holds.
 //!
-//! Looked at when the daemon starts, after each snapshot, and now and then. Manifests never change: each is read
+//! Looked at when the daemon starts, after each snapshot and drill, and now and then. Manifests never change: each is read
 //! once. What can not be looked at is said in the inventory itself.
 
 use std::collections::{HashMap, HashSet};
@@ -8,7 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dr_proto::model::{Inventory, SnapshotInfo, SourceInfo};
+use dr_proto::model::{Inventory, SnapshotInfo, SourceInfo, Verification};
+use dr_vault::check::{Recent, Share};
 use dr_vault::{Manifest, Repository, SnapshotId};
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
@@ -37,6 +38,7 @@ pub struct Surveyor {
     nudge: Arc<Notify>,
     known: HashMap<SnapshotId, SnapshotInfo>,
     stored: Option<(Timestamp, u64)>,
+    recent: Recent,
 }
 
 impl Surveyor {
@@ -51,6 +53,7 @@ impl Surveyor {
             nudge: Arc::clone(&nudge),
             known: HashMap::new(),
             stored: None,
+            recent: Recent::new(),
         };
         (surveyor, inventory, nudge)
     }
@@ -99,9 +102,13 @@ impl Surveyor {
             )),
         };
         match listed {
-            Ok((snapshots, stored)) => {
+            Ok((snapshots, stored, share)) => {
                 inventory.snapshots = snapshots;
                 inventory.stored_bytes = stored;
+                inventory.verification = Some(Verification {
+                    packs: share.packs,
+                    verified: share.verified,
+                });
             }
             Err(problem) => {
                 tracing::warn!(problem, "snapshots can not be listed");
@@ -118,7 +125,7 @@ impl Surveyor {
         SourceInfo { problem, ..source }
     }
 
-    async fn repository(&mut self) -> Result<(Vec<SnapshotInfo>, u64), Failure> {
+    async fn repository(&mut self) -> Result<(Vec<SnapshotInfo>, u64, Share), Failure> {
         let repository = self.session.repository().await?;
         let snapshots = self.snapshots(&repository).await?;
         let now = self.session.clock.now();
@@ -130,7 +137,9 @@ impl Surveyor {
                 bytes
             }
         };
-        Ok((snapshots, stored))
+        let share = self.recent.share(&repository).await;
+        let share = share.doing(|| "read the ledger of what was verified".to_owned())?;
+        Ok((snapshots, stored, share))
     }
 
     /// The newest snapshots, newest first.

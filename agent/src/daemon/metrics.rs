@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use dr_proto::model::{StartTask, TaskState, Work};
-use dr_vault::storage::counting::Counters;
+use dr_vault::storage::Operation;
+use dr_vault::storage::counting::{Counters, Outcome};
 use jiff::Timestamp;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -15,6 +16,7 @@ use super::gate::Gate;
 use super::journal::Memory;
 use super::link::Standing;
 use super::vitals::Vitals;
+use crate::probe::Exits;
 
 /// The daemon's metrics.
 #[derive(Debug)]
@@ -39,7 +41,7 @@ impl Metrics {
     /// # Errors
     /// When a metric is defined twice: a mistake of ours.
     pub fn new(
-        counters: Counters,
+        asked: Asked,
         vitals: Vitals,
         gate: Gate,
         standing: watch::Receiver<Standing>,
@@ -90,7 +92,13 @@ impl Metrics {
         registry.register(Box::new(pin_age.clone()))?;
         registry.register(Box::new(scratch.clone()))?;
         registry.register(Box::new(build))?;
-        registry.register(Box::new(Store::new(counters)?))?;
+        // Failover drills are not begun by this version: none is ever open.
+        let failover = IntGauge::new(
+            "dr_agent_failover_open",
+            "Failover drills that were begun and neither kept nor swapped back.",
+        )?;
+        registry.register(Box::new(failover))?;
+        registry.register(Box::new(Gathered::new(asked)?))?;
         #[cfg(target_os = "linux")]
         registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
@@ -170,7 +178,8 @@ impl Observer for Metrics {
             }
         }
         let looked = ended.sources.iter().any(|(_, whole)| whole.is_some());
-        if looked || matches!(task.work, Work::Snapshot(_)) {
+        // What is stored and what is verified are other figures after these.
+        if looked || matches!(task.work, Work::Snapshot(_) | Work::Drill(_)) {
             self.survey.notify_one();
         }
     }
@@ -204,15 +213,25 @@ impl dr_telemetry::endpoint::Daemon for Metrics {
     }
 }
 
-/// What was asked of the store, read from the engine's own counters at each scrape.
-struct Store {
-    counters: Counters,
-    requests: Desc,
-    bytes: Desc,
+/// What was asked of others, counted where it happens.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// Requests to the store.
+    pub counters: Counters,
+    /// Probes.
+    pub probes: Exits,
 }
 
-impl Store {
-    fn new(counters: Counters) -> Result<Self, prometheus::Error> {
+/// What was asked of the store and of probes, read from their own counters at each scrape.
+struct Gathered {
+    asked: Asked,
+    requests: Desc,
+    bytes: Desc,
+    exits: Desc,
+}
+
+impl Gathered {
+    fn new(asked: Asked) -> Result<Self, prometheus::Error> {
         let desc = |name: &str, help: &str, labels: &[&str]| {
             let labels = labels.iter().map(|&label| label.to_owned()).collect();
             Desc::new(
@@ -223,7 +242,7 @@ impl Store {
             )
         };
         Ok(Self {
-            counters,
+            asked,
             requests: desc(
                 "dr_agent_store_requests_total",
                 "Requests to the store, by operation and how they ended.",
@@ -234,6 +253,11 @@ impl Store {
                 "Bytes of objects sent to and received from the store.",
                 &["direction"],
             )?,
+            exits: desc(
+                "dr_agent_probe_exits_total",
+                "Probes that ended, by how; all but `done` leave questions open.",
+                &["reason"],
+            )?,
         })
     }
 
@@ -242,30 +266,36 @@ impl Store {
             Opts::new(&self.requests.fq_name, &self.requests.help),
             &["operation", "outcome"],
         )?;
-        for (operation, outcome, count) in self.counters.snapshot() {
-            requests
-                .with_label_values(&[operation.as_str(), outcome.as_str()])
-                .inc_by(count);
+        let counters = &self.asked.counters;
+        for operation in Operation::ALL {
+            for outcome in Outcome::ALL {
+                requests
+                    .with_label_values(&[operation.as_str(), outcome.as_str()])
+                    .inc_by(counters.requests(operation, outcome));
+            }
         }
         let bytes = IntCounterVec::new(Opts::new(&self.bytes.fq_name, &self.bytes.help), &["direction"])?;
-        bytes.with_label_values(&["sent"]).inc_by(self.counters.sent());
-        bytes
-            .with_label_values(&["received"])
-            .inc_by(self.counters.received());
+        bytes.with_label_values(&["sent"]).inc_by(counters.sent());
+        bytes.with_label_values(&["received"]).inc_by(counters.received());
+        let exits = IntCounterVec::new(Opts::new(&self.exits.fq_name, &self.exits.help), &["reason"])?;
+        for (reason, count) in self.asked.probes.snapshot() {
+            exits.with_label_values(&[reason]).inc_by(count);
+        }
         let mut families = requests.collect();
         families.extend(bytes.collect());
+        families.extend(exits.collect());
         Ok(families)
     }
 }
 
-impl Collector for Store {
+impl Collector for Gathered {
     fn desc(&self) -> Vec<&Desc> {
-        vec![&self.requests, &self.bytes]
+        vec![&self.requests, &self.bytes, &self.exits]
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         self.gather().unwrap_or_else(|error| {
-            tracing::error!(%error, "the store's counters could not be gathered");
+            tracing::error!(%error, "counters of the store and of probes could not be gathered");
             Vec::new()
         })
     }
@@ -293,7 +323,7 @@ mod tests {
         };
         let (standing, seen) = watch::channel(away);
         let gate = Gate::new(dir.join("SUSPEND"));
-        let metrics = Metrics::new(Counters::new(), Vitals::default(), gate, seen, Arc::default());
+        let metrics = Metrics::new(Asked::default(), Vitals::default(), gate, seen, Arc::default());
         (metrics.expect("metrics"), standing)
     }
 
@@ -323,6 +353,8 @@ mod tests {
         assert!(text(&metrics).contains("dr_agent_source_damaged{source=\"memory\"} 1"));
         assert!(text(&metrics).contains("dr_agent_transferred_bytes_total{direction=\"sent\"} 0"));
         assert!(text(&metrics).contains("process_resident_memory_bytes"));
+        assert!(text(&metrics).contains("dr_agent_probe_exits_total{reason=\"deadline\"} 0"));
+        assert!(text(&metrics).contains("dr_agent_failover_open 0"));
     }
 
     #[test]

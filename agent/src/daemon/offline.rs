@@ -1,7 +1,7 @@
 //! Goes on with the last plans while no coordinator answers.
 //!
 //! # Overview
-//! Every half minute, while no coordinator has answered for [`GRACE`]: each plan that this host was given, that covers
+//! Every ten seconds, while no coordinator has answered for [`GRACE`]: each plan that this host was given, that covers
 //! it and that needs nobody else (snapshots and verify drills), is looked at for a slot that is due. The slot becomes
 //! a task under the agent's own key and carries plan and slot, so that the coordinator files its result where its own
 //! would have been, and asks for nothing twice.
@@ -33,7 +33,7 @@ use super::link::Standing;
 /// A coordinator that is away for less than this is being restarted.
 pub const GRACE: Duration = Duration::from_secs(90);
 /// How often plans are looked at.
-const EVERY: Duration = Duration::from_secs(30);
+const EVERY: Duration = Duration::from_secs(10);
 
 /// The schedule of a host that no coordinator answers.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ use super::identity::{self, Expiry, Renewal};
 use super::inventory::Surveyor;
 use super::journal::Journal;
 use super::link::{self, Dial, DialError, Gateway, Introduction, Link, Standing};
-use super::metrics::Metrics;
+use super::metrics::{Asked, Metrics};
 use super::offline::Offline;
 use super::vitals::Vitals;
 use super::{allow, systemd};
@@ -321,8 +321,11 @@ fn metrics(
     standing: watch::Receiver<Standing>,
     survey: Arc<Notify>,
 ) -> Result<Arc<Metrics>, Failure> {
-    let (counters, vitals, gate) = (session.counters.clone(), vitals.clone(), gate.clone());
-    let metrics = Metrics::new(counters, vitals, gate, standing, survey)?;
+    let asked = Asked {
+        counters: session.counters.clone(),
+        probes: session.probe_exits.clone(),
+    };
+    let metrics = Metrics::new(asked, vitals.clone(), gate.clone(), standing, survey)?;
     let names = session.config.sources.iter().map(|source| source.name.as_str());
     metrics.expect_sources(names);
     Ok(Arc::new(metrics))

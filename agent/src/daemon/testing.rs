@@ -65,6 +65,7 @@ pub(crate) fn session(dir: &Path, more: &str) -> Session {
         stop: Stop::default(),
         counters: Counters::new(),
         circuit: Circuit::default(),
+        probe_exits: crate::probe::Exits::default(),
         passphrase: None,
     }
 }

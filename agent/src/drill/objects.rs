@@ -35,6 +35,7 @@ impl Drill<'_> {
         for source in &mut self.sources {
             source.checks.extend(restored.bytes_check(&source.record.name));
         }
+        self.note_restored(restored).await;
         if rest.sources.is_empty() {
             return;
         }
@@ -118,6 +119,22 @@ impl Drill<'_> {
                 pace * 100.0
             ),
             None => left,
+        }
+    }
+
+    /// What a restore read and hashed is verified: the ledger learns of it. Without that the drill proves the same.
+    async fn note_restored(&mut self, restored: &Restored) {
+        let mut whole = self.manifest.clone();
+        whole.sources.retain(|source| restored.has(&source.name));
+        if whole.sources.is_empty() {
+            return;
+        }
+        if let Err(error) = check::note_restored(self.repository, &whole, self.cancel).await {
+            let why = in_one_line(&error);
+            tracing::warn!(error = why, "what was restored is not in the ledger");
+            self.report.notes.push(format!(
+                "what was restored is not noted as verified in the repository's ledger: {why}"
+            ));
         }
     }
 

@@ -34,6 +34,8 @@ pub struct ProbeOptions {
     pub deadline: Duration,
     /// Tolerances.
     pub rules: Rules,
+    /// Counts how probes end.
+    pub exits: probe::Exits,
 }
 
 /// What is asked of one database.
@@ -87,6 +89,7 @@ pub(super) async fn ask(
     let started = Instant::now();
     let mut opening = Opening::since(started);
     let outcome = host::run(&run, &job, tree, |event| opening.see(event), cancel).await;
+    options.exits.count(&outcome.ended);
     let seconds = started.elapsed().as_secs_f64();
     let mut answers = judged(&question, &outcome, options.rules, seconds);
     let open = |table: &TableStamp| {

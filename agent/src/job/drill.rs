@@ -81,6 +81,7 @@ pub async fn run(session: &Session, ask: Ask, progress: &Progress) -> Result<Dri
                 recall_tolerance: ask.recall_tolerance,
                 ..Rules::default()
             },
+            exits: session.probe_exits.clone(),
         },
         asked,
     };

@@ -70,5 +70,6 @@ fn facts(session: &Session) -> FactsOptions {
         budget: probes::DEADLINE,
         queries: 8,
         k: 10,
+        exits: session.probe_exits.clone(),
     }
 }

@@ -1,9 +1,11 @@
 //! The agent's side of probes: which one to start, and the file trees it is lent.
 
+mod exits;
 mod find;
 mod pins;
 mod repository;
 
+pub use exits::Exits;
 pub use find::{find, installed};
 pub use pins::PinnedTree;
 pub use repository::SnapshotTree;

@@ -37,6 +37,8 @@ pub struct Options {
     pub queries: u32,
     /// Rows that each asks for.
     pub k: u32,
+    /// Counts how probes end.
+    pub exits: probe::Exits,
 }
 
 /// The facts of one snapshot, as sealed in the repository.
@@ -179,6 +181,7 @@ pub(super) async fn measure(
             cancel,
         )
         .await;
+        options.exits.count(&outcome.ended);
         faults.extend(told(name, &outcome));
         disproved.extend(disproofs(name, &outcome));
         if !outcome.facts.tables.is_empty() {

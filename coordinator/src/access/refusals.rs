@@ -49,6 +49,17 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::NoCertificate,
+        Self::Role,
+        Self::Revoked,
+        Self::OtherDomain,
+        Self::UnknownMethod,
+        Self::WrongHost,
+        Self::Token,
+    ];
+
     /// The stable word.
     pub fn word(self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! Counting what results say.
 
-use dr_proto::model::{Outcome, Report, TaskOutcome, TaskState, Work};
+use dr_proto::model::{DrillKind, Outcome, Report, Rung, TaskOutcome, TaskState, Work};
 
 use super::Metrics;
 
@@ -18,6 +18,25 @@ impl Metrics {
                 }
             }
             Work::Restore(_) | Work::Check(_) => {}
+        }
+    }
+
+    /// Series of drills that were never run.
+    pub(super) fn drills_begin_at_zero(&self) {
+        for kind in DRILLS {
+            let kind = kind.to_string();
+            for (verdict, cause) in [("passed", "none"), ("failed", "other"), ("inconclusive", "other")] {
+                self.drills.with_label_values(&[kind.as_str(), verdict, cause]);
+            }
+            for (_, phase) in PHASES {
+                self.phases.with_label_values(&[kind.as_str(), phase]);
+            }
+        }
+        for rung in Rung::ALL {
+            for outcome in ["passed", "failed", "inconclusive", "not_applicable"] {
+                self.checks
+                    .with_label_values(&[rung.to_string().as_str(), outcome]);
+            }
         }
     }
 
@@ -63,21 +82,26 @@ fn cause(outcome: &TaskOutcome) -> &str {
     }
 }
 
+/// Kinds of drills that agents run.
+pub(super) const DRILLS: [DrillKind; 2] = [DrillKind::Verify, DrillKind::Restore];
+
+/// What reports call phases of drills, and the labels of those.
+const PHASES: [(&str, &str); 7] = [
+    ("objects", "objects"),
+    ("bytes", "bytes"),
+    ("tables, content, queries in place", "probe_in_place"),
+    ("audit in place", "audit_in_place"),
+    ("restore", "restore"),
+    ("open", "open"),
+    (
+        "tables, content, queries, audit and write test of the restored copy",
+        "probe_restored",
+    ),
+];
+
 /// Names of phases come from agents too: only those that are known become labels.
 fn phase_name(name: &str) -> &'static str {
-    const KNOWN: [(&str, &str); 7] = [
-        ("objects", "objects"),
-        ("bytes", "bytes"),
-        ("tables, content, queries in place", "probe_in_place"),
-        ("audit in place", "audit_in_place"),
-        ("restore", "restore"),
-        ("open", "open"),
-        (
-            "tables, content, queries, audit and write test of the restored copy",
-            "probe_restored",
-        ),
-    ];
-    KNOWN
+    PHASES
         .iter()
         .find(|(known, _)| *known == name)
         .map_or("other", |(_, label)| label)

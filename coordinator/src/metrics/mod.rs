@@ -12,10 +12,12 @@ mod sight;
 
 use std::sync::Arc;
 
+use dr_proto::tls;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 
 pub use self::derived::{Families, State};
 pub use self::sight::{Sight, derive};
+use crate::access::refusals::Reason;
 
 /// The coordinator's metrics. Clones count into the same ones.
 #[derive(Debug, Clone)]
@@ -98,23 +100,14 @@ impl Metrics {
 
     /// Series that alerts go by exist before the first event: `increase()` misses the first one otherwise.
     fn begin_at_zero(&self) {
-        for reason in [
-            "no_certificate",
-            "role",
-            "revoked",
-            "unknown_method",
-            "wrong_host",
-            "token",
-            "other_domain",
-            "unknown_authority",
-            "expired",
-            "handshake",
-        ] {
+        let ours = Reason::ALL.into_iter().map(Reason::word);
+        for reason in ours.chain(tls::Refusal::REASONS) {
             self.refusals.with_label_values(&[reason]);
         }
         for outcome in ["committed", "incomplete", "suspect", "failed"] {
             self.snapshots.with_label_values(&[outcome]);
         }
+        self.drills_begin_at_zero();
     }
 
     /// Everything, for the endpoint.

@@ -2,13 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use dr_proto::model::TaskState;
+use dr_proto::model::{HostName, ProofLevel, TaskState, Verdict, Verification};
 use jiff::Timestamp;
 
 use super::Families;
+use super::filed::DRILLS;
 use crate::handle::{AgentState, Error, Fleet, Plans};
+use crate::reconcile::FleetState;
+use crate::reconcile::watchdog::oldest_overdue;
 use dr_proto::model::Selector;
 use dr_store::Store;
+
+/// How deep drills of this version go.
+const PROOFS: [ProofLevel; 4] = [
+    ProofLevel::Bytes,
+    ProofLevel::Engine,
+    ProofLevel::Queries,
+    ProofLevel::Restored,
+];
 
 /// Where gauges are derived from.
 #[derive(Debug)]
@@ -34,6 +45,7 @@ pub async fn derive(sight: &Sight) -> Result<Families, Error> {
     agents(sight, &mut families).await?;
     sources(sight, &mut families).await?;
     snapshots(sight, &mut families).await?;
+    repositories(sight, &mut families).await?;
     drills(sight, &mut families).await?;
     objectives(sight, &mut families).await?;
     plans(sight, &mut families).await?;
@@ -147,49 +159,91 @@ async fn snapshots(sight: &Sight, families: &mut Families) -> Result<(), Error> 
             seconds(last),
         );
     }
-    for inventory in sight.store.inventories().list().await? {
-        let labels = [("host", inventory.host.as_str())];
-        let help = "Bytes that a host's repository holds.";
+    Ok(())
+}
+
+async fn repositories(sight: &Sight, families: &mut Families) -> Result<(), Error> {
+    if !sight.per_host {
+        return Ok(());
+    }
+    let told = sight.store.inventories().list().await?;
+    let told: BTreeMap<_, _> = told.into_iter().map(|told| (told.host.clone(), told)).collect();
+    for record in sight.store.hosts().list().await? {
+        if !record.state.is_welcome() {
+            continue;
+        }
+        let told = told.get(&record.host);
+        let labels = [("host", record.host.as_str())];
         families.set(
             "dr_repository_stored_bytes",
-            help,
+            "Bytes that a host's repository holds; 0: its agent never said.",
             &labels,
-            float_of(inventory.stored_bytes),
+            told.map_or(0.0, |told| float_of(told.stored_bytes)),
+        );
+        let verification = told.and_then(|told| told.verification);
+        families.set(
+            "dr_repository_verified_ratio",
+            "The share of a repository's bytes that was verified within thirty days; 0: none, or its agent never said.",
+            &labels,
+            verification.map_or(0.0, Verification::ratio),
         );
     }
     Ok(())
 }
 
+/// A source, as series of drills name it.
+type Place = (HostName, String);
+
 async fn drills(sight: &Sight, families: &mut Families) -> Result<(), Error> {
     if !sight.per_host {
         return Ok(());
     }
+    let (mut passed, mut verdicts) = (BTreeMap::new(), BTreeMap::new());
+    for record in sight.store.inventories().sources(None).await? {
+        let place: Place = (record.host, record.source.name);
+        for level in PROOFS {
+            passed.insert((place.clone(), level.to_string()), None);
+        }
+        for kind in DRILLS {
+            verdicts.insert((place.clone(), kind.to_string()), None);
+        }
+    }
     for proof in sight.store.proofs().passed().await? {
-        let level = proof.proof.to_string();
+        let place = (proof.host, proof.source);
+        passed.insert((place, proof.proof.to_string()), Some(proof.at));
+    }
+    for proof in sight.store.proofs().newest().await? {
+        let place = (proof.host, proof.source);
+        verdicts.insert((place, proof.kind.to_string()), Some(proof.verdict));
+    }
+    for (((host, source), level), at) in passed {
         let labels = [
-            ("host", proof.host.as_str()),
-            ("source", proof.source.as_str()),
+            ("host", host.as_str()),
+            ("source", source.as_str()),
             ("proof", level.as_str()),
         ];
-        let help = "The newest drill of a source that passed, by how deep it went.";
+        let help = "The newest drill of a source that passed, by how deep it went; 0 is never.";
         families.set(
             "dr_drill_last_success_timestamp_seconds",
             help,
             &labels,
-            seconds(Some(proof.at)),
+            seconds(at),
         );
     }
-    for proof in sight.store.proofs().newest().await? {
-        let (kind, verdict) = (proof.kind.to_string(), proof.verdict.to_string());
-        let place = [("host", proof.host.as_str()), ("source", proof.source.as_str())];
-        let labels = [
-            place[0],
-            place[1],
-            ("kind", kind.as_str()),
-            ("verdict", verdict.as_str()),
-        ];
-        let help = "What the newest drill of a source and kind concluded: 1 for its verdict.";
-        families.set("dr_drill_last_verdict", help, &labels, 1.0);
+    for (((host, source), kind), concluded) in verdicts {
+        for verdict in [Verdict::Passed, Verdict::Failed, Verdict::Inconclusive] {
+            let word = verdict.to_string();
+            let labels = [
+                ("host", host.as_str()),
+                ("source", source.as_str()),
+                ("kind", kind.as_str()),
+                ("verdict", word.as_str()),
+            ];
+            let help =
+                "What the newest drill of a source and kind concluded: 1 for its verdict, 0 for the others.";
+            let holds = f64::from(concluded == Some(verdict));
+            families.set("dr_drill_last_verdict", help, &labels, holds);
+        }
     }
     Ok(())
 }
@@ -200,18 +254,12 @@ async fn objectives(sight: &Sight, families: &mut Families) -> Result<(), Error>
     }
     for ready in sight.fleet.readiness().await? {
         let labels = [("host", ready.host.as_str()), ("source", ready.source.as_str())];
-        if let Some(rto) = ready.rto {
-            families.set(
-                "dr_rto_seconds",
-                "How long the last restore of a source took.",
-                &labels,
-                rto.as_secs_f64(),
-            );
-        }
-        if let Some(gap) = ready.rpo_worst {
-            let help = "The worst gap between cuts of a source, up to now.";
-            families.set("dr_rpo_worst_seconds", help, &labels, gap.as_secs_f64());
-        }
+        let rto = ready.rto.unwrap_or_default();
+        let help = "How long the last restore of a source took until it could be used; 0: none was measured.";
+        families.set("dr_rto_seconds", help, &labels, rto.as_secs_f64());
+        let gap = ready.rpo_worst.unwrap_or_default();
+        let help = "The worst gap between cuts of a source within seven days, up to now; 0: there is no cut.";
+        families.set("dr_rpo_worst_seconds", help, &labels, gap.as_secs_f64());
         let Some(objective) = ready.objective else {
             continue;
         };
@@ -245,33 +293,24 @@ async fn plans(sight: &Sight, families: &mut Families) -> Result<(), Error> {
             &labels,
             seconds(plan.next_slot),
         );
-        let Some(run) = plan
+        let ended = plan
             .last_run
-            .filter(|run| run.state.is_final() && run.rollout.targets > 0)
-        else {
-            continue;
-        };
-        let passed = run.tasks.get(&TaskState::Passed).copied().unwrap_or(0);
-        let share = f64::from(passed) / f64::from(run.rollout.targets);
-        let help = "The share of hosts that passed in a plan's newest ended run.";
+            .filter(|run| run.state.is_final() && run.rollout.targets > 0);
+        let share = ended.map_or(0.0, |run| {
+            let passed = run.tasks.get(&TaskState::Passed).copied().unwrap_or(0);
+            f64::from(passed) / f64::from(run.rollout.targets)
+        });
+        let help = "The share of hosts that passed in a plan's newest run, if that has ended; 0: it has not, or none did.";
         families.set("dr_plan_coverage_ratio", help, &labels, share);
     }
     Ok(())
 }
 
 async fn tasks(sight: &Sight, families: &mut Families) -> Result<(), Error> {
-    let mut oldest = BTreeMap::from([("queued", 0.0_f64), ("offered", 0.0), ("running", 0.0)]);
-    for task in sight.store.tasks().open().await? {
-        let due = match task.state {
-            TaskState::Queued => Some(task.not_before),
-            _ => task.deadline,
-        };
-        let overdue = due.map_or(0.0, |due| sight.now.duration_since(due).as_secs_f64());
-        let slowest = oldest.entry(task.state.name()).or_default();
-        *slowest = slowest.max(overdue);
-    }
-    for (state, seconds) in oldest {
-        let help = "How long the oldest open task has been due: to be handed out, or to have ended.";
+    let open = sight.store.tasks().open().await?;
+    let fleet = FleetState::read(&sight.store).await?;
+    for (state, seconds) in oldest_overdue(&open, &fleet, sight.now) {
+        let help = "How long the oldest open task is overdue: to be handed out, unless it is suspended, or to have ended.";
         families.set(
             "dr_task_oldest_overdue_seconds",
             help,
@@ -283,6 +322,7 @@ async fn tasks(sight: &Sight, families: &mut Families) -> Result<(), Error> {
 }
 
 async fn keeping(sight: &Sight, families: &mut Families) -> Result<(), Error> {
+    let mut copied = 0.0;
     for reconciler in sight.store.reconcilers().list().await? {
         let last = seconds(reconciler.last_success);
         let labels = [("reconciler", reconciler.name.as_str())];
@@ -294,15 +334,15 @@ async fn keeping(sight: &Sight, families: &mut Families) -> Result<(), Error> {
             last,
         );
         if reconciler.name == "backup" {
-            let help = "When the coordinator's store was last copied; 0 is never.";
-            families.set(
-                "dr_coordinator_backup_last_success_timestamp_seconds",
-                help,
-                &[],
-                last,
-            );
+            copied = last;
         }
     }
+    families.set(
+        "dr_coordinator_backup_last_success_timestamp_seconds",
+        "When the coordinator's store was last copied; 0 is never.",
+        &[],
+        copied,
+    );
     let mut suspended = BTreeMap::from([("fleet", 0_usize), ("host", 0), ("labels", 0)]);
     for entry in sight.store.suspensions().active().await? {
         if let Ok(scope) = entry.scope.parse::<crate::scope::Scope>() {

@@ -102,6 +102,7 @@ impl Bench {
             snapshots: cuts.iter().map(snapshot).collect(),
             snapshots_problem: None,
             stored_bytes: 1,
+            verification: None,
         };
         self.store
             .inventories()

@@ -22,6 +22,8 @@ use super::scheduler;
 mod hosts;
 mod work;
 
+pub(crate) use work::oldest_overdue;
+
 /// A slot that nobody started for so long is overdue.
 const OVERDUE: SignedDuration = SignedDuration::from_hours(1);
 /// What should have ended and has not for so long is stuck.

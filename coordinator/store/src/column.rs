@@ -117,6 +117,14 @@ pub(crate) fn count(row: &SqliteRow, column: &'static str) -> Result<u64> {
     u64::try_from(number).map_err(|error| bad(column, &number.to_string(), &error))
 }
 
+/// A count that is never negative, or NULL.
+pub(crate) fn maybe_count(row: &SqliteRow, column: &'static str) -> Result<Option<u64>> {
+    let number: Option<i64> = get(row, column)?;
+    number
+        .map(|number| u64::try_from(number).map_err(|error| bad(column, &number.to_string(), &error)))
+        .transpose()
+}
+
 /// A small count that is never negative.
 pub(crate) fn small(row: &SqliteRow, column: &'static str) -> Result<u32> {
     let number: i64 = get(row, column)?;

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dr_proto::model::{HostName, Inventory, SnapshotInfo, SourceInfo};
+use dr_proto::model::{HostName, Inventory, SnapshotInfo, SourceInfo, Verification};
 use jiff::{SignedDuration, Timestamp};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
-use crate::column::{count, get, integer, json, micros, parsed, span, span_micros, time, to_json};
+use crate::column::{
+    count, get, integer, json, maybe_count, micros, parsed, span, span_micros, time, to_json,
+};
 use crate::error::{During as _, Error, Result};
 use crate::store::{Change, Store};
 
@@ -27,6 +29,8 @@ pub struct InventoryRecord {
     pub snapshots_problem: Option<String>,
     /// Bytes that the repository holds.
     pub stored_bytes: u64,
+    /// How much of its packs was verified lately; `None`: never said.
+    pub verification: Option<Verification>,
 }
 
 /// A source of a host.
@@ -81,14 +85,19 @@ impl Inventories<'_> {
             });
         }
         sqlx::query(
-            "INSERT INTO inventories (host, received, snapshots_problem, stored_bytes) VALUES (?1, ?2, ?3, ?4)
+            "INSERT INTO inventories (host, received, snapshots_problem, stored_bytes, pack_bytes, verified_bytes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (host) DO UPDATE SET received = excluded.received,
-                 snapshots_problem = excluded.snapshots_problem, stored_bytes = excluded.stored_bytes",
+                 snapshots_problem = excluded.snapshots_problem, stored_bytes = excluded.stored_bytes,
+                 pack_bytes = coalesce(excluded.pack_bytes, pack_bytes),
+                 verified_bytes = coalesce(excluded.verified_bytes, verified_bytes)",
         )
         .bind(host.as_str())
         .bind(micros(now))
         .bind(&inventory.snapshots_problem)
         .bind(integer(inventory.stored_bytes))
+        .bind(inventory.verification.map(|share| integer(share.packs)))
+        .bind(inventory.verification.map(|share| integer(share.verified)))
         .execute(&mut *tx)
         .await
         .during("file an inventory")?;
@@ -323,6 +332,13 @@ fn inventory(row: &SqliteRow) -> Result<InventoryRecord> {
         received: time(row, "received")?,
         snapshots_problem: get(row, "snapshots_problem")?,
         stored_bytes: count(row, "stored_bytes")?,
+        verification: match (
+            maybe_count(row, "pack_bytes")?,
+            maybe_count(row, "verified_bytes")?,
+        ) {
+            (Some(packs), Some(verified)) => Some(Verification { packs, verified }),
+            _ => None,
+        },
     })
 }
 

@@ -287,15 +287,19 @@ fn path_of(url: &str) -> Result<PathBuf> {
 }
 
 fn migrator() -> Migrator {
-    let start = Migration::new(
-        1,
-        Cow::Borrowed("start"),
-        MigrationType::Simple,
-        include_str!("../migrations/0001_start.sql").into_sql_str(),
-        false,
-    );
+    let step = |number, name, text: &'static str| {
+        Migration::new(
+            number,
+            Cow::Borrowed(name),
+            MigrationType::Simple,
+            text.into_sql_str(),
+            false,
+        )
+    };
+    let start = step(1, "start", include_str!("../migrations/0001_start.sql"));
+    let verified = step(2, "verified", include_str!("../migrations/0002_verified.sql"));
     Migrator {
-        migrations: Cow::Owned(vec![start]),
+        migrations: Cow::Owned(vec![start, verified]),
         ..Migrator::DEFAULT
     }
 }

@@ -123,6 +123,17 @@ impl Ended {
         Some(fault)
     }
 
+    /// All words of [`Ended::reason`].
+    pub const REASONS: [&str; 7] = [
+        "done",
+        "failed",
+        "exited",
+        "misbehaved",
+        "deadline",
+        "cancelled",
+        "not_started",
+    ];
+
     /// A word for metrics.
     pub fn reason(&self) -> &'static str {
         match self {

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::repository::RecordInfo;
 use crate::{PackId, Repository};
 
 /// Packs named by one entry: well below what a sealed object holds.
@@ -23,6 +24,17 @@ struct Entry {
     needed: Vec<PackId>,
 }
 
+impl Entry {
+    /// `None`: damaged, or of another version.
+    async fn read(repository: &Repository, info: &RecordInfo) -> Result<Option<Self>, crate::Error> {
+        match repository.record(&info.object).await {
+            Ok(body) => Ok(serde_json::from_slice(&body).ok()),
+            Err(error) if error.is_damage() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 /// When each pack was verified last, by the ledger.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
@@ -36,12 +48,7 @@ impl Ledger {
     pub(super) async fn read(repository: &Repository) -> Result<Self, crate::Error> {
         let mut ledger = Self::default();
         for info in repository.ledger().await? {
-            let body = match repository.record(&info.object).await {
-                Ok(body) => body,
-                Err(error) if error.is_damage() => continue,
-                Err(error) => return Err(error),
-            };
-            let Ok(entry) = serde_json::from_slice::<Entry>(&body) else {
+            let Some(entry) = Entry::read(repository, &info).await? else {
                 continue;
             };
             if !entry.verified.is_empty() || !entry.needed.is_empty() {
@@ -63,6 +70,18 @@ impl Ledger {
     /// When packs were first verified.
     pub(super) fn begun(&self) -> Option<Timestamp> {
         self.begun
+    }
+
+    /// All packs that one entry names, whole or in part, with its time. None, if it can not be read.
+    pub(super) async fn entry(
+        repository: &Repository,
+        info: &RecordInfo,
+    ) -> Result<Vec<(PackId, Timestamp)>, crate::Error> {
+        let entry = Entry::read(repository, info).await?;
+        let packs = entry
+            .into_iter()
+            .flat_map(|entry| entry.verified.into_iter().chain(entry.needed));
+        Ok(packs.map(|pack| (pack, info.time)).collect())
     }
 
     /// When the pack was read whole.

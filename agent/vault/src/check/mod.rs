@@ -22,6 +22,7 @@ mod findings;
 mod ledger;
 mod objects;
 mod packs;
+mod recent;
 mod snapshot;
 mod snapshots;
 mod walk;
@@ -32,7 +33,10 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 pub use findings::{Affected, Finding, MAX_AFFECTED, MAX_FINDINGS, Problem, Severity};
-pub use snapshot::{BytesOptions, BytesReport, ObjectsReport, snapshot_bytes, snapshot_objects};
+pub use recent::{Recent, Share};
+pub use snapshot::{
+    BytesOptions, BytesReport, ObjectsReport, note_restored, snapshot_bytes, snapshot_objects,
+};
 
 use crate::progress::{Phase, Progress};
 use crate::read::Coverage;

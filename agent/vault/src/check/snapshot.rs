@@ -17,7 +17,7 @@ use crate::storage::Key;
 use crate::{Manifest, PackId, Repository, Result, SnapshotId, layout};
 
 /// Within this time the ledger's entries count, if nothing else is said.
-const CYCLE: SignedDuration = SignedDuration::from_hours(30 * 24);
+pub(super) const CYCLE: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// A pace is told once it was kept for this share of a cycle.
 const PACE_AFTER: f64 = 0.05;
 
@@ -177,6 +177,7 @@ async fn read_bytes(
         drill: true,
     };
     let done = packs::verify(repository, &mut packs, task, progress).await?;
+    note_covered(repository, &needs).await;
     if !packs.bad.is_empty() || needs.unknown {
         walk(repository, manifest, &mut |need| {
             blame(snapshot, &need, &packs, &mut findings)
@@ -211,6 +212,39 @@ async fn read_bytes(
         packs_left: done.left,
         findings: findings.finish().0,
     })
+}
+
+/// Notes in the ledger that everything was read and hashed that these sources of a snapshot need: a restore does that.
+///
+/// # Errors
+///
+/// If the store does not answer or the caller cancels.
+pub async fn note_restored(
+    repository: &Repository,
+    manifest: &Manifest,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let note = async {
+        repository.sync_index().await?;
+        let mut packs = HashSet::new();
+        // A list that can not be read was not restored from either.
+        let _stops = walk(repository, manifest, &mut |need| {
+            packs.extend(need.at.map(|at| at.pack));
+        })
+        .await?;
+        let packs: Vec<PackId> = packs.into_iter().collect();
+        Ledger::append(repository, &[], &packs).await
+    };
+    unless_cancelled(cancel, note).await
+}
+
+/// Packs of which others had read all that the snapshot needs count as verified, too.
+async fn note_covered(repository: &Repository, needs: &Needs) {
+    let covered = needs.packs.iter().filter(|(_, needs)| needs.open.chunks == 0);
+    let covered: Vec<PackId> = covered.map(|(pack, _)| *pack).collect();
+    if let Err(error) = Ledger::append(repository, &[], &covered).await {
+        tracing::warn!(%error, "what was read by other questions is not in the ledger: it counts as not verified");
+    }
 }
 
 /// What a snapshot needs of each pack, each chunk counted once.

@@ -215,6 +215,30 @@ async fn a_lost_pack_is_found_by_listing_alone() {
 }
 
 #[tokio::test]
+async fn the_share_that_was_verified_lately_comes_and_goes() {
+    let rig = Rig::new().await;
+    let mut recent = Recent::new();
+    let month = jiff::SignedDuration::from_hours(31 * 24);
+    let before = recent.share(&rig.repository).await.unwrap();
+    assert!(before.packs > 0 && before.verified == 0, "{before:?}");
+    rig.check(Depth::Full).await;
+    let full = recent.share(&rig.repository).await.unwrap();
+    assert_eq!(full.verified, before.packs);
+    assert_eq!(recent.share(&rig.repository).await.unwrap(), full, "asked again");
+    rig.bench.clock.advance(month);
+    assert_eq!(recent.share(&rig.repository).await.unwrap(), before);
+    // A restore reads and hashes what it needs: here, all of one of two sources.
+    let mut restored = rig.manifest.clone();
+    restored.sources.retain(|source| source.name == "audit");
+    let cancel = CancellationToken::new();
+    note_restored(&rig.repository, &restored, &cancel).await.unwrap();
+    let part = recent.share(&rig.repository).await.unwrap();
+    assert!((1..part.packs).contains(&part.verified), "{part:?}");
+    let mut afresh = Recent::new();
+    assert_eq!(afresh.share(&rig.repository).await.unwrap(), part);
+}
+
+#[tokio::test]
 async fn a_budget_comes_round_to_every_pack() {
     let rig = Rig::new().await;
     let budget = BytesOptions {

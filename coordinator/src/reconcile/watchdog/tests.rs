@@ -51,6 +51,67 @@ async fn a_slot_is_overdue_whatever_the_scheduler_says_of_itself() {
 }
 
 #[tokio::test]
+async fn what_is_suspended_is_not_overdue_until_that_ends() {
+    for scope in ["fleet", "host=db-1", "env=prod"] {
+        let bench = Bench::new().await;
+        bench.attach("db-1", &["env=prod"]).await;
+        bench.apply(NIGHTLY).await;
+        bench.clock.set("2026-11-26T02:00:00Z");
+        let lasts = jiff::SignedDuration::from_hours(3);
+        let suspensions = bench.store.suspensions();
+        suspensions
+            .begin(scope, "a new disk", lasts, "ana")
+            .await
+            .unwrap();
+        // No scheduler runs: the slot of 03:00 is not started.
+        bench.clock.set("2026-11-26T04:59:00Z");
+        assert!(kinds(&bench).await.is_empty(), "{scope}");
+        bench.clock.set("2026-11-26T05:01:00Z");
+        assert_eq!(kinds(&bench).await, ["plan_overdue"], "after {scope} goes on");
+    }
+}
+
+#[tokio::test]
+async fn a_plan_is_overdue_while_only_some_of_its_hosts_are_suspended() {
+    let bench = Bench::new().await;
+    bench.attach("db-1", &[]).await;
+    bench.attach("db-2", &[]).await;
+    bench.apply(NIGHTLY).await;
+    bench.clock.set("2026-11-26T04:01:00Z");
+    let lasts = jiff::SignedDuration::from_hours(3);
+    let suspensions = bench.store.suspensions();
+    suspensions
+        .begin("host=db-2", "a new disk", lasts, "ana")
+        .await
+        .unwrap();
+    assert_eq!(kinds(&bench).await, ["plan_overdue"]);
+}
+
+#[tokio::test]
+async fn a_task_is_overdue_from_the_end_of_its_window_unless_its_host_is_suspended() {
+    let bench = Bench::new().await;
+    bench.attach("db-1", &[]).await;
+    bench.apply(NIGHTLY).await;
+    bench.clock.set("2026-11-26T03:00:00Z");
+    Scheduler::new(bench.store.clone()).pass().await.unwrap();
+    let overdue = async || {
+        let open = bench.store.tasks().open().await.unwrap();
+        let fleet = super::super::FleetState::read(&bench.store).await.unwrap();
+        oldest_overdue(&open, &fleet, bench.now())["queued"]
+    };
+    bench.clock.set("2026-11-26T06:59:00Z");
+    assert!(overdue().await.abs() < f64::EPSILON, "its window is open");
+    bench.clock.set("2026-11-26T07:01:00Z");
+    assert!((overdue().await - 60.0).abs() < f64::EPSILON);
+    let hour = jiff::SignedDuration::from_hours(1);
+    let suspensions = bench.store.suspensions();
+    suspensions.begin("fleet", "an audit", hour, "ana").await.unwrap();
+    assert!(overdue().await.abs() < f64::EPSILON, "suspended");
+    bench.clock.set("2026-11-26T08:02:00Z");
+    assert!(overdue().await > 3_600.0, "and back when that has ended");
+}
+
+#[tokio::test]
 async fn work_that_nobody_ends_is_stuck() {
     let bench = Bench::new().await;
     bench.attach("db-1", &[]).await;

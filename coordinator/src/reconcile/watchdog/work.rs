@@ -1,6 +1,9 @@
 //! Work that should have begun or ended.
 
-use dr_proto::model::plan::Plan;
+use std::collections::BTreeMap;
+
+use dr_proto::model::plan::{Member, Plan};
+use dr_store::tasks::TaskRecord;
 use jiff::SignedDuration;
 
 use super::{
@@ -13,7 +16,8 @@ const IN_A_ROW: u32 = 3;
 /// Tasks that ended longer ago than this are history.
 const A_MONTH: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// Plans whose newest slot by the clock was not started, and plans that can not be read.
+/// Plans whose newest slot by the clock was not started, and plans that can not be read. A plan whose hosts are all
+/// suspended is not missed until that ends.
 pub(super) async fn overdue(
     store: &Store,
     plans: &[PlanRecord],
@@ -32,26 +36,61 @@ pub(super) async fn overdue(
             }
         };
         if let Some(slot) = overdue_slot(store, record, &plan, now).await? {
-            let held = fleet
-                .hosts
-                .values()
-                .filter(|facts| facts.suspended.is_some())
-                .count();
+            if is_suspended(&plan, fleet, now) {
+                continue;
+            }
             let message = format!("plan `{}` was due at {slot} and was not started", record.name);
-            let remedy = match held {
-                0 => format!(
-                    "drctl status shows how the scheduler does; drctl run start {} starts it by hand",
-                    record.name
-                ),
-                held => format!(
-                    "{held} hosts are suspended: drctl resume, then drctl run start {}",
-                    record.name
-                ),
-            };
+            let remedy = format!(
+                "drctl status shows how the scheduler does; drctl run start {} starts it by hand",
+                record.name
+            );
             concerns.push(of_fleet(Severity::Page, "plan_overdue", message, &remedy));
         }
     }
     Ok(concerns)
+}
+
+/// Whether a plan covers hosts, and every one of them is suspended.
+fn is_suspended(plan: &Plan, fleet: &FleetState, now: Timestamp) -> bool {
+    let welcome = fleet.hosts.iter().filter(|(_, facts)| facts.barred.is_none());
+    let mut covered = welcome
+        .filter(|(host, facts)| {
+            let member = Member {
+                host,
+                labels: &facts.labels,
+                sources: Some(facts.sources.as_slice()),
+            };
+            plan.covers(member, now).is_covered()
+        })
+        .peekable();
+    covered.peek().is_some() && covered.all(|(_, facts)| facts.suspended.is_some())
+}
+
+/// For how many seconds the oldest open task of each state has been overdue: to be handed out by the end of its window
+/// (from the start, if it has none), or to have ended. What a suspension holds up is not overdue while it does.
+pub(crate) fn oldest_overdue(
+    open: &[TaskRecord],
+    fleet: &FleetState,
+    now: Timestamp,
+) -> BTreeMap<&'static str, f64> {
+    let mut oldest: BTreeMap<_, _> = [TaskState::Queued, TaskState::Offered, TaskState::Running]
+        .map(|state| (state.name(), 0.0_f64))
+        .into();
+    for task in open {
+        let suspended = || {
+            let facts = fleet.hosts.get(&task.agent);
+            facts.is_some_and(|facts| facts.suspended.is_some())
+        };
+        let due = match task.state {
+            TaskState::Queued if suspended() => None,
+            TaskState::Queued => task.start_by.or(Some(task.not_before)),
+            _ => task.deadline,
+        };
+        let overdue = due.map_or(0.0, |due| now.duration_since(due).as_secs_f64());
+        let slowest = oldest.entry(task.state.name()).or_default();
+        *slowest = slowest.max(overdue);
+    }
+    oldest
 }
 
 /// The newest slot that should have been started by now.

@@ -30,6 +30,7 @@ fn inventory(bench: &Bench, sources: &[&str], cuts: &[i64]) -> Inventory {
         snapshots: snapshots.collect(),
         snapshots_problem: None,
         stored_bytes: 9,
+        verification: None,
     }
 }
 
