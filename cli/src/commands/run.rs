@@ -11,6 +11,7 @@ use super::wait::{self, Following, Waiting};
 use crate::coordinator::{Filter, What};
 use crate::error::Outcome;
 use crate::evidence;
+use crate::follow;
 use crate::session::Session;
 use crate::show::{dash, short_time};
 
@@ -201,11 +202,12 @@ fn page(ui: &Ui, detail: &RunDetail) -> std::io::Result<()> {
 
 /// Watches a run, whatever it is.
 pub(super) async fn watch(session: &Session, id: String, following: &Following) -> Outcome {
-    let coordinator = session.coordinator().await?;
+    let mut coordinator = session.coordinator().await?;
     // The whole id, for what is said of it later.
-    let detail = session
-        .until_interrupted(async { Ok(coordinator.run(id).await?) })
-        .await?;
+    let asked = follow::patiently(session, &mut coordinator, async |coordinator| {
+        coordinator.run(id.clone()).await
+    });
+    let detail = asked.await?;
     wait::follow(session, &coordinator, &detail.run.id, following).await
 }
 

@@ -114,7 +114,8 @@ pub(super) async fn follow(
         at_most: following.wait_for.map(|period| period.0),
     };
     session.ui.say(&format!("Run {id}"));
-    match follow::follow(session, coordinator, id, options).await? {
+    let mut coordinator = coordinator.clone();
+    match follow::follow(session, &mut coordinator, id, options).await? {
         End::Ended(detail) => {
             let code = evidence::code(&detail);
             // A whole fleet's reports are fetched only for somebody who reads them.
@@ -123,7 +124,7 @@ pub(super) async fn follow(
                 || session.ui.is_ci()
                 || session.ui.is_json();
             let evidence = if read {
-                let gathered = evidence::gather(coordinator, *detail).await;
+                let gathered = evidence::gather(&coordinator, *detail).await;
                 gathered.doing(|| format!("gather what run {id} measured"))?
             } else {
                 Evidence::without_reports(*detail)

@@ -6,7 +6,9 @@
 //!
 //! # Retries
 //! A stream that breaks is opened anew, on whatever endpoint answers, with growing pauses; after a quarter of an hour
-//! without any answer the watch gives up. Since each stream begins with the run as it stands, nothing is missed.
+//! without any answer the watch gives up. Since each stream begins with the run as it stands, nothing is missed. The
+//! questions before and after the stream are asked with the same patience ([`patiently`]). A coordinator that was never
+//! reached is not waited for: its address may be wrong.
 //!
 //! # Cancellation
 //! A signal ends the watch. The run goes on, unless the watch was asked to cancel it.
@@ -67,17 +69,57 @@ enum Stopped {
     GaveUp(Duration),
 }
 
-/// Watches the run until it ends.
+/// Asks a coordinator that has answered before, and anew, on whatever endpoint answers, while it is away: for as long as
+/// a watch waits for it.
+pub(crate) async fn patiently<T>(
+    session: &Session,
+    coordinator: &mut Coordinator,
+    ask: impl AsyncFn(&Coordinator) -> Result<T, CallError>,
+) -> Result<T, Failure> {
+    let began = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let error = match session
+            .until_interrupted(async { Ok(ask(coordinator).await) })
+            .await?
+        {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        if !error.is_outage() || began.elapsed() >= OUTAGE {
+            return Err(error.into());
+        }
+        if pause == FIRST_PAUSE {
+            say_lost(session, &error);
+        }
+        let wait = async {
+            tokio::time::sleep(pause).await;
+            Ok(coordinator.again().await.ok())
+        };
+        if let Some(other) = session.until_interrupted(wait).await? {
+            *coordinator = other;
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn say_lost(session: &Session, broken: &CallError) {
+    session.ui.say(&format!(
+        "Lost the coordinator ({broken}); the work goes on, trying again for {}",
+        Period(OUTAGE)
+    ));
+}
+
+/// Watches the run until it ends. `coordinator` is the one that answered last.
 pub(crate) async fn follow(
     session: &Session,
-    coordinator: &Coordinator,
+    coordinator: &mut Coordinator,
     id: &str,
     options: Options,
 ) -> Result<End, Failure> {
     let mut watch = Watch::new(session, id, options);
-    let mut coordinator = coordinator.clone();
     loop {
-        let mut stopped = watch.stream(&coordinator).await;
+        let mut stopped = watch.stream(coordinator).await;
         if let Stopped::Broken(error) = &stopped {
             let may_heal = error.is_outage() && watch.heard.elapsed() < OUTAGE;
             if may_heal {
@@ -85,7 +127,7 @@ pub(crate) async fn follow(
                     Some(other) => stopped = other,
                     None => {
                         if let Ok(other) = coordinator.again().await {
-                            coordinator = other;
+                            *coordinator = other;
                         }
                         continue;
                     }
@@ -94,14 +136,17 @@ pub(crate) async fn follow(
         }
         match stopped {
             Stopped::Interrupted(_) if options.cancel_on_interrupt => {
-                let asked = watch.cancel(&coordinator).await;
+                let asked = watch.cancel(coordinator).await;
                 asked.map_err(|error| Failure::from(error).hint(come_back(id)))?;
             }
             Stopped::Interrupted(code) => return Ok(End::Interrupted(code)),
             Stopped::GaveUp(after) => return Ok(End::GaveUp(after)),
             Stopped::Run => {
                 watch.lines.clear();
-                return Ok(End::Ended(Box::new(coordinator.run(id.to_owned()).await?)));
+                let asked = patiently(session, coordinator, async |coordinator| {
+                    coordinator.run(id.to_owned()).await
+                });
+                return Ok(End::Ended(Box::new(asked.await?)));
             }
             Stopped::Broken(error) => return Err(Failure::from(error).hint(come_back(id))),
         }
@@ -220,10 +265,7 @@ impl<'a> Watch<'a> {
         let pause = self.pause;
         self.pause = (pause * 2).min(LONGEST_PAUSE);
         if pause == FIRST_PAUSE {
-            self.session.ui.say(&format!(
-                "Lost the coordinator ({broken}); the work goes on, trying again for {}",
-                Period(OUTAGE)
-            ));
+            say_lost(self.session, broken);
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => None,

@@ -85,6 +85,27 @@ async fn a_broken_stream_is_opened_again() {
 }
 
 #[tokio::test]
+async fn a_coordinator_that_goes_away_before_its_first_answer_or_after_the_last_event_is_waited_for() {
+    let machine = Machine::new().await;
+    // More often than one question is repeated by itself.
+    for _ in 0..5 {
+        machine
+            .script
+            .refuse("get_run", Status::unavailable("the coordinator restarts"));
+    }
+    machine.script.watch(ends(RunState::Failed));
+    machine
+        .run(&["run", "watch", "0192"])
+        .await
+        .ends(1)
+        .says("the work goes on, trying again");
+    let machine = Machine::new().await;
+    machine.script.refuse("get_run", Status::not_found("no such run"));
+    machine.run(&["run", "watch", "0192"]).await.ends(66);
+    assert_eq!(machine.script.asked("get_run").len(), 1, "an answer is an answer");
+}
+
+#[tokio::test]
 async fn a_refused_watch_is_not_tried_again() {
     let machine = Machine::new().await;
     machine
