@@ -7,8 +7,8 @@ use std::time::Duration;
 use dr_proto::model::TaskState;
 use dr_tests::fleet::Fleet;
 use dr_tests::fleet::simulated::{Behaviour, SimulatedHost};
+use dr_tests::wait;
 use serde_json::Value;
-use tokio::time::Instant;
 
 const NOT_BUILT: &str = "dr-coordinator or drctl is not built";
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -37,15 +37,14 @@ impl Hosts {
     }
 
     async fn until(&self, satisfied: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + DEADLINE;
-        while !satisfied(self) {
-            assert!(
-                Instant::now() < deadline,
+        wait::until_beside(DEADLINE, || match satisfied(self) {
+            true => Ok(()),
+            false => Err(format!(
                 "the hosts are not where they should be: {:#?}",
                 self.hosts
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            )),
+        })
+        .await;
     }
 
     fn file(&self, name: &str, text: &str) -> String {
@@ -240,19 +239,14 @@ async fn a_plan_that_comes_after_another_follows_each_of_its_runs() {
     );
     let first = hosts.run("nightly");
     assert_eq!(first["run"]["state"], "passed", "{first:#}");
-    let deadline = Instant::now() + DEADLINE;
-    let followed = loop {
+    let followed = wait::until_beside(DEADLINE, || {
         let runs = hosts.fleet.ask(&["run", "list"]);
         let mut of_proof = runs["runs"].as_array().expect("a list of runs").iter();
-        let done = of_proof
-            .find(|run| run["plan"] == "proof" && run["state"] == "passed")
-            .cloned();
-        match done {
-            Some(run) => break run,
-            None => assert!(Instant::now() < deadline, "no run of `proof` followed: {runs:#}"),
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
+        let done = of_proof.find(|run| run["plan"] == "proof" && run["state"] == "passed");
+        done.cloned()
+            .ok_or_else(|| format!("no run of `proof` followed: {runs:#}"))
+    })
+    .await;
     assert!(
         followed["started"].as_str() >= first["run"]["finished"].as_str(),
         "it begins when the first has ended: {followed:#} {first:#}"

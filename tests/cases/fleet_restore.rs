@@ -10,8 +10,8 @@ use dr_tests::fixtures::{self, Unpacked};
 use dr_tests::fleet::{Agent, Fleet};
 use dr_tests::host::Host;
 use dr_tests::s3_server::S3Server;
+use dr_tests::wait;
 use serde_json::Value;
-use tokio::time::Instant;
 
 const NOT_BUILT: &str = "dr-coordinator, drctl or dr-agent is not built";
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -323,18 +323,13 @@ fn started(fleet: &Fleet, arguments: &[&str]) -> String {
 /// Waits until the run's only task satisfies a predicate.
 #[track_caller]
 fn until(fleet: &Fleet, run: &str, what: &str, satisfied: impl Fn(&Value) -> bool) -> Value {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
+    wait::until(DEADLINE, || {
         let task = fleet.ask(&["run", "show", run])["tasks"][0].clone();
-        if satisfied(&task) {
-            return task;
+        match satisfied(&task) {
+            true => Ok(task),
+            false => Err(format!("the task is still not {what}: {task:#}")),
         }
-        assert!(
-            Instant::now() < deadline,
-            "the task is still not {what}: {task:#}"
-        );
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    })
 }
 
 #[test]

@@ -10,8 +10,7 @@ use dr_tests::host::Host;
 use dr_tests::otlp::{Collector, Span};
 use dr_tests::process::{Finished, run};
 use dr_tests::prometheus::{Page, Programs, get};
-use dr_tests::{binaries, files};
-use tokio::time::Instant;
+use dr_tests::{binaries, files, wait};
 
 const NOT_BUILT: &str = "dr-coordinator, drctl or dr-agent is not built";
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -136,7 +135,7 @@ async fn one_trace_leads_from_the_command_down_to_probes_and_the_store() {
     );
     let done = |spans: &[Span], trace: &str, work: &str| {
         let named = |name: &str| spans.iter().any(|span| span.trace == trace && span.name == name);
-        named("drctl") && named(work)
+        named("drctl") && named(work) && named("run")
     };
     let spans = collector
         .wait_for(DEADLINE, |spans| {
@@ -161,7 +160,13 @@ async fn one_trace_leads_from_the_command_down_to_probes_and_the_store() {
     let root = trace.only("drctl", "drctl");
     assert_eq!(root.parent, "", "the operator's command is where it begins");
     let task = trace.only("dr-agent", "drill restore");
-    let call = trace.parent(task).expect("the task has a parent");
+    let run = trace.parent(task).expect("the task has a parent");
+    assert_eq!(
+        (run.service.as_str(), run.name.as_str()),
+        ("dr-coordinator", "run")
+    );
+    assert_eq!(run.attributes["state"], "passed", "{run:?}");
+    let call = trace.parent(run).expect("the run has a parent");
     assert_eq!(
         (call.service.as_str(), call.parent.as_str()),
         ("dr-coordinator", root.id.as_str())
@@ -217,7 +222,7 @@ async fn of_drills_that_fail_every_trace_is_sent_and_shows_where() {
     let Some(fleet) = fleet(&collector, failed_only) else {
         return dr_tests::skip(case, NOT_BUILT);
     };
-    let Some((host, _unpacked)) = host(&fleet, "db-1", &telemetry(&collector, failed_only)) else {
+    let Some((host, unpacked)) = host(&fleet, "db-1", &telemetry(&collector, failed_only)) else {
         return dr_tests::skip(case, "no agent or no fixture");
     };
     let agent = Agent::start(&host);
@@ -238,32 +243,144 @@ async fn of_drills_that_fail_every_trace_is_sent_and_shows_where() {
         "json",
     ];
     let good = trace_of(&fleet.drctl(&drill).expect_code(0));
-    files::riddle(&host.repository_dir().join("packs"));
-    let bad = trace_of(&fleet.drctl(&drill).expect_code(1));
-    let spans = collector
-        .wait_for(DEADLINE, |spans| {
-            spans
-                .iter()
-                .any(|span| span.trace == bad && span.name == "drill verify")
-        })
-        .await;
-    let bad = Trace::of(&spans, &bad);
-    assert!(bad.only("dr-agent", "drill verify").failed);
-    let failed: BTreeSet<&str> = bad
-        .0
-        .values()
-        .filter(|span| span.failed)
-        .map(|span| span.name.as_str())
-        .collect();
+    // Three kinds of damage: a record that was forged on the host before the cut, bytes that are wrong in the
+    // repository, and objects that are gone.
+    let forged = "{\"prev_hash\":\"00\",\"hash\":\"11\"}\n";
+    let mut log = std::fs::OpenOptions::new()
+        .append(true)
+        .open(unpacked.log())
+        .unwrap();
+    std::io::Write::write_all(&mut log, forged.as_bytes()).unwrap();
+    let _taken = fleet.drctl(&["snapshot", "create", "--host", "db-1", "--wait"]);
+    let forged = Drilled::fails(&fleet, &collector, &drill).await;
+    forged.tells(&[("objects", false), ("bytes", false), ("audit", true)]);
+    let packs = host.repository_dir().join("packs");
+    files::riddle(&packs);
+    let riddled = Drilled::fails(&fleet, &collector, &drill).await;
+    riddled.tells(&[("bytes", true), ("audit", true)]);
+    std::fs::remove_dir_all(&packs).unwrap();
+    let lost = Drilled::fails(&fleet, &collector, &drill).await;
+    lost.tells(&[("objects", true), ("bytes", true), ("audit", true)]);
     assert!(
-        failed.contains("bytes") || failed.contains("audit"),
-        "the step that found it is marked: {failed:?}"
-    );
-    assert!(
-        spans
+        collector
+            .spans()
             .iter()
             .all(|span| span.trace != good || span.service != "dr-agent"),
         "of drills that pass none is sent with a share of 0"
+    );
+    let _ended = agent.stop().expect_code(0);
+}
+
+/// A drill that failed: its trace, and how each rung ended by its own report.
+struct Drilled {
+    trace: Trace,
+    failed: BTreeMap<String, bool>,
+}
+
+impl Drilled {
+    async fn fails(fleet: &Fleet, collector: &Collector, drill: &[&str]) -> Self {
+        let finished = fleet.drctl(drill).expect_code(1);
+        let id = trace_of(&finished);
+        let run = finished.json()["run"]["id"].as_str().expect("a run").to_owned();
+        let evidence = fleet.ask(&["report", "show", &run]);
+        let mut failed = BTreeMap::new();
+        for source in evidence["tasks"][0]["report"]["sources"]
+            .as_array()
+            .expect("sources")
+        {
+            for check in source["checks"].as_array().expect("checks") {
+                let rung = check["rung"].as_str().expect("a rung").to_owned();
+                *failed.entry(rung).or_default() |= check["outcome"] == "failed";
+            }
+        }
+        let spans = collector
+            .wait_for(DEADLINE, |spans| {
+                spans
+                    .iter()
+                    .any(|span| span.trace == id && span.name == "drill verify")
+            })
+            .await;
+        Self {
+            trace: Trace::of(&spans, &id),
+            failed,
+        }
+    }
+
+    /// Every rung's step is marked exactly if the report says that the rung failed; of these rungs it is known.
+    #[track_caller]
+    fn tells(&self, known: &[(&str, bool)]) {
+        assert!(self.trace.only("dr-agent", "drill verify").failed);
+        for (rung, failed) in &self.failed {
+            // Without the list of its files nothing of a source can be asked: then a rung below says why.
+            if self.trace.named("dr-agent", rung).next().is_none() {
+                assert!(
+                    *failed && rung != "objects" && self.failed["objects"],
+                    "no step {rung}: {:?}",
+                    self.failed
+                );
+                continue;
+            }
+            assert_eq!(
+                self.trace.only("dr-agent", rung).failed,
+                *failed,
+                "the step {rung} against the report: {:?}",
+                self.failed
+            );
+        }
+        for (rung, failed) in known {
+            assert_eq!(self.failed.get(*rung), Some(failed), "{rung}: {:?}", self.failed);
+        }
+    }
+}
+
+/// Nobody waits for the end of what the scheduler starts, and nothing of it is sampled: it is sent because it failed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scheduled_drill_that_fails_is_sent_from_its_slot_down() {
+    let case = "a_scheduled_drill_that_fails_is_sent_from_its_slot_down";
+    let collector = Collector::start().await;
+    let failed_only = "sample = 0.0, sample_failed = 1.0";
+    let Some(fleet) = fleet(&collector, failed_only) else {
+        return dr_tests::skip(case, NOT_BUILT);
+    };
+    let Some((host, _unpacked)) = host(&fleet, "db-1", &telemetry(&collector, failed_only)) else {
+        return dr_tests::skip(case, "no agent or no fixture");
+    };
+    let agent = Agent::start(&host);
+    let _taken = fleet
+        .drctl(&["snapshot", "create", "--host", "db-1", "--wait"])
+        .expect_code(0);
+    files::riddle(&host.repository_dir().join("packs"));
+    let plan = fleet.path().join("minutely.toml");
+    std::fs::write(
+        &plan,
+        "schema = 1\nname = \"minutely\"\n[schedule]\ncron = \"* * * * *\"\n[drill]\nkind = \"verify\"\n",
+    )
+    .unwrap();
+    let _applied = fleet
+        .drctl(&["plan", "apply", plan.to_str().unwrap()])
+        .expect_code(0);
+    let spans = collector
+        .wait_for(DEADLINE, |spans| spans.iter().any(|span| span.name == "slot"))
+        .await;
+    let slot = spans.iter().find(|span| span.name == "slot").unwrap();
+    assert_eq!(
+        (slot.service.as_str(), slot.parent.as_str(), slot.failed),
+        ("dr-coordinator", "", true),
+        "{slot:?}"
+    );
+    assert_eq!(slot.attributes["plan"], "minutely");
+    assert_eq!(slot.attributes["state"], "failed");
+    let run = fleet.ask(&["run", "show", &slot.attributes["run"]]);
+    assert_eq!(run["run"]["trace_id"], *slot.trace, "{run:#}");
+    let below = |spans: &[Span]| {
+        spans
+            .iter()
+            .any(|span| span.name == "drill verify" && span.parent == slot.id && span.failed)
+    };
+    let spans = collector.wait_for(DEADLINE, below).await;
+    assert!(
+        spans.iter().all(|span| span.name != "snapshot"),
+        "what passed is not sent"
     );
     let _ended = agent.stop().expect_code(0);
 }
@@ -277,6 +394,7 @@ const COORDINATOR: &[&str] = &[
     "dr_snapshots_total",
     "dr_snapshot_last_success_timestamp_seconds",
     "dr_drill_last_success_timestamp_seconds",
+    "dr_drill_last_verdict",
     "dr_drills_total",
     "dr_checks_total",
     "dr_drill_phase_duration_seconds",
@@ -288,8 +406,10 @@ const COORDINATOR: &[&str] = &[
     "dr_task_oldest_overdue_seconds",
     "dr_reconciler_last_success_timestamp_seconds",
     "dr_suspended",
+    "dr_repository_verified_ratio",
     "dr_repository_stored_bytes",
     "dr_certificate_expiry_timestamp_seconds",
+    "dr_auth_refusals_total",
     "dr_coordinator_backup_last_success_timestamp_seconds",
 ];
 
@@ -301,6 +421,8 @@ const AGENT: &[&str] = &[
     "dr_agent_transferred_bytes_total",
     "dr_agent_pin_oldest_age_seconds",
     "dr_agent_scratch_bytes",
+    "dr_agent_probe_exits_total",
+    "dr_agent_failover_open",
     "dr_agent_source_damaged",
     "process_cpu_seconds_total",
     "process_resident_memory_bytes",
@@ -378,7 +500,12 @@ fn metrics_pass_a_strict_reader_and_a_real_prometheus() {
         before.value(success, &labels).abs() < f64::EPSILON,
         "never is 0, not absent"
     );
+    // Nothing was snapshotted, drilled or copied yet, and all of it is told.
+    must_tell(&before, COORDINATOR);
     must_have_no_ids(&before);
+    must_tell(&Page::scrape(agent.metrics()), AGENT);
+    let verified = "dr_repository_verified_ratio";
+    assert!(before.value(verified, &[("host", "db-1")]).abs() < f64::EPSILON);
 
     let run = fleet.ask(&["run", "start", "nightly"])["run"]["id"].clone();
     let _taken = fleet
@@ -399,6 +526,7 @@ fn metrics_pass_a_strict_reader_and_a_real_prometheus() {
     let after = page_that_shows(&fleet, |page| {
         let proved = page.samples("dr_drill_last_success_timestamp_seconds");
         proved.iter().any(|sample| sample.value > 0.0)
+            && page.samples(verified).iter().any(|sample| sample.value > 0.0)
             && page
                 .samples(success)
                 .iter()
@@ -408,6 +536,13 @@ fn metrics_pass_a_strict_reader_and_a_real_prometheus() {
     must_have_no_ids(&after);
     assert!((after.value("dr_snapshots_total", &[("outcome", "committed")]) - 1.0).abs() < f64::EPSILON);
     assert!((after.value("dr_agents", &[("state", "connected")]) - 1.0).abs() < f64::EPSILON);
+    let audit = [("host", "db-1"), ("source", "audit")];
+    for told in ["dr_rto_seconds", "dr_rpo_worst_seconds"] {
+        assert!(after.value(told, &audit) > 0.0, "{told} is measured");
+    }
+    assert!(after.value(verified, &[("host", "db-1")]) <= 1.0);
+    let covered = after.value("dr_plan_coverage_ratio", &[("plan", "nightly")]);
+    assert!((covered - 1.0).abs() < f64::EPSILON);
 
     let of_agent = Page::scrape(agent.metrics());
     must_tell(&of_agent, AGENT);
@@ -445,16 +580,40 @@ fn metrics_pass_a_strict_reader_and_a_real_prometheus() {
     assert!(age["db-1"] < 3_600.0, "alerts are made of this: {age:?}");
 }
 
+/// Whoever writes alerts reads the reference: it names everything that is told, and nothing that is not.
+#[test]
+fn the_reference_of_metrics_is_complete() {
+    let text = include_str!("../../deploy/METRICS.md");
+    let named: BTreeSet<&str> = text
+        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .filter(|word| word.starts_with("dr_") || word.starts_with("process_"))
+        .collect();
+    let told: BTreeSet<&str> = COORDINATOR.iter().chain(AGENT).copied().collect();
+    let missing: Vec<_> = told.difference(&named).collect();
+    assert!(missing.is_empty(), "not in deploy/METRICS.md: {missing:?}");
+    // Those that are there only once something happened, and those that this version lacks and says so.
+    let others: Vec<_> = named.difference(&told).copied().collect();
+    assert_eq!(
+        others,
+        [
+            "dr_agent_attached",
+            "dr_agent_streams_total",
+            "dr_agent_tasks_total",
+            "dr_detection_ratio",
+            "dr_notifications_total",
+            "dr_results_total",
+        ]
+    );
+}
+
 /// Scrapes the coordinator until its page shows something.
 #[track_caller]
 fn page_that_shows(fleet: &Fleet, shows: impl Fn(&Page) -> bool) -> Page {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
+    wait::until(DEADLINE, || {
         let page = Page::scrape(fleet.metrics());
-        if shows(&page) {
-            return page;
+        match shows(&page) {
+            true => Ok(page),
+            false => Err(format!("{page:#?}")),
         }
-        assert!(Instant::now() < deadline, "{page:#?}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    })
 }

@@ -2,7 +2,6 @@
 //! is, and holds up nobody else.
 
 use std::path::Path;
-use std::time::Duration;
 
 use dr_proto::model::{GoodbyeReason, PROTOCOL, TOLERATED_SKEW, TaskState};
 use dr_tests::fixtures;
@@ -12,9 +11,9 @@ use dr_tests::host::Host;
 use dr_tests::mount::Mount;
 use dr_tests::process::run;
 use dr_tests::prometheus::{Page, Sample};
+use dr_tests::wait;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 const NOT_BUILT: &str = "dr-coordinator, drctl or dr-agent is not built";
 
@@ -47,20 +46,16 @@ fn task<'a>(run: &'a Value, host: &str) -> &'a Value {
 
 /// Waits until a series of the coordinator is at least this.
 async fn metric(fleet: &Fleet, name: &str, label: (&str, &str), least: f64) {
-    let deadline = Instant::now() + DEADLINE;
     let fits = |sample: &&Sample| sample.labels.get(label.0).is_some_and(|value| value == label.1);
-    loop {
+    wait::until_beside(DEADLINE, || {
         let page = Page::scrape(fleet.metrics());
         let found = page.samples(name).iter().find(fits).map(|sample| sample.value);
-        if found.is_some_and(|value| value >= least) {
-            return;
+        match found.is_some_and(|value| value >= least) {
+            true => Ok(()),
+            false => Err(format!("{name} of {label:?} is {found:?}, never {least}")),
         }
-        assert!(
-            Instant::now() < deadline,
-            "{name} of {label:?} is {found:?}, never {least}"
-        );
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    })
+    .await;
 }
 
 fn says(value: &Value, word: &str) -> bool {

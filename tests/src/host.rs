@@ -153,6 +153,29 @@ impl Host {
         self
     }
 
+    /// A twin: everything that lies in this host's folder, copied into another one, under the same name. Its agent may
+    /// be running meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// If the folder can not be copied.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        let folder = tempfile::tempdir().expect("make a folder for a host");
+        crate::files::copy(self.path(), folder.path());
+        let twin = Self {
+            name: self.name.clone(),
+            folder,
+            agent: self.agent.clone(),
+            repository: self.repository.clone(),
+            sources: self.sources.clone(),
+            extra: self.extra.clone(),
+            environment: self.environment.clone(),
+        };
+        twin.configure();
+        twin
+    }
+
     /// The configuration as text.
     pub fn configuration(&self) -> String {
         format!(

@@ -25,6 +25,7 @@ pub mod process;
 pub mod prometheus;
 pub mod s3_server;
 pub mod volume;
+pub mod wait;
 
 use std::io::Write;
 use std::path::PathBuf;

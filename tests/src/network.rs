@@ -105,10 +105,14 @@ async fn connection(client: TcpStream, target: SocketAddr, sky: watch::Receiver<
     }
 }
 
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, sky: watch::Receiver<Weather>) {
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut sky: watch::Receiver<Weather>) {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let Ok(read @ 1..) = from.read(&mut buffer).await else {
+            // That a side is gone vanishes like everything else.
+            if *sky.borrow() == Weather::BlackHole {
+                let _cleared = sky.wait_for(|weather| *weather != Weather::BlackHole).await;
+            }
             return;
         };
         if *sky.borrow() == Weather::BlackHole {

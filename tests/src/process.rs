@@ -1,11 +1,12 @@
 //! Child processes that can not outlive their test.
 
 use std::fmt;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -93,6 +94,14 @@ pub struct Running {
     lines: Receiver<String>,
     stdout: Option<JoinHandle<String>>,
     stderr: Option<JoinHandle<String>>,
+    said: Arc<Said>,
+}
+
+/// What a process said on standard error so far.
+#[derive(Debug, Default)]
+struct Said {
+    text: Mutex<String>,
+    more: Condvar,
 }
 
 impl Running {
@@ -124,10 +133,17 @@ impl Running {
             }
             all
         });
+        let said = Arc::new(Said::default());
+        let telling = Arc::clone(&said);
         let stderr = std::thread::spawn(move || {
-            let mut all = Vec::new();
-            let _closed = BufReader::new(err).read_to_end(&mut all);
-            String::from_utf8_lossy(&all).into_owned()
+            for line in BufReader::new(err).split(b'\n').map_while(Result::ok) {
+                let mut text = telling.text.lock().unwrap_or_else(PoisonError::into_inner);
+                text.push_str(&String::from_utf8_lossy(&line));
+                text.push('\n');
+                telling.more.notify_all();
+            }
+            let text = telling.text.lock().unwrap_or_else(PoisonError::into_inner);
+            text.clone()
         });
         Self {
             command: text,
@@ -135,7 +151,28 @@ impl Running {
             lines,
             stdout: Some(stdout),
             stderr: Some(stderr),
+            said,
         }
+    }
+
+    /// Waits until it has said this on standard error.
+    ///
+    /// # Panics
+    ///
+    /// If it does not in time.
+    #[track_caller]
+    pub fn until_said(&self, words: &str, deadline: Duration) {
+        let text = self.said.text.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .said
+            .more
+            .wait_timeout_while(text, deadline, |text| !text.contains(words));
+        let (text, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        assert!(
+            text.contains(words),
+            "{} did not say {words:?} in {deadline:?}, but\n{text}",
+            self.command
+        );
     }
 
     /// Its process id.

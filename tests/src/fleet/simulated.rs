@@ -13,8 +13,9 @@ use std::time::Duration;
 use dr_coordinator::pki::{Authority, Names};
 use dr_proto::client::{Client, Options};
 use dr_proto::model::{
-    AgentMessage, Allow, CoordinatorMessage, DrillKind, Goodbye, Heartbeat, Hello, HostName, Identity,
-    PROTOCOL, Progress, Role, StartTask, TaskKey, TaskOutcome, TaskResult, TaskState, TaskUpdate,
+    AgentMessage, Allow, CoordinatorMessage, DrillKind, Farewell, Goodbye, GoodbyeReason, Heartbeat, Hello,
+    HostName, Identity, PROTOCOL, Progress, Role, StartTask, TaskKey, TaskOutcome, TaskResult, TaskState,
+    TaskUpdate, capability,
 };
 use dr_proto::tls::{ConnectTimeouts, Connector, Files, Fresh, Reloading, SystemTime};
 use dr_proto::v1;
@@ -42,6 +43,7 @@ pub enum Behaviour {
 /// Where one attempt stands on a host.
 #[derive(Debug, Clone)]
 struct Entry {
+    start: StartTask,
     executed: u32,
     result: Option<TaskResult>,
     acknowledged: bool,
@@ -65,6 +67,8 @@ pub struct SimulatedHost {
     endpoint: SocketAddr,
     tls: Arc<Reloading>,
     protocol: u32,
+    version: String,
+    capabilities: Vec<String>,
     clock_ahead: jiff::SignedDuration,
     behaviour: watch::Sender<Behaviour>,
     journal: Arc<Mutex<Journal>>,
@@ -107,6 +111,8 @@ impl SimulatedHost {
             endpoint,
             tls,
             protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            capabilities: capability::ALL.iter().map(|&name| name.to_owned()).collect(),
             clock_ahead: jiff::SignedDuration::ZERO,
             behaviour: watch::Sender::new(Behaviour::End(TaskState::Passed)),
             journal: Arc::default(),
@@ -118,6 +124,14 @@ impl SimulatedHost {
     #[must_use]
     pub fn with_protocol(mut self, protocol: u32) -> Self {
         self.protocol = protocol;
+        self
+    }
+
+    /// Is of another version, which understands only this.
+    #[must_use]
+    pub fn with_version(mut self, version: &str, capabilities: &[&str]) -> Self {
+        version.clone_into(&mut self.version);
+        self.capabilities = capabilities.iter().map(|&name| name.to_owned()).collect();
         self
     }
 
@@ -145,6 +159,8 @@ impl SimulatedHost {
             name: self.name.clone(),
             incarnation: format!("{}-{}", self.name, STARTS.fetch_add(1, Ordering::Relaxed)),
             protocol: self.protocol,
+            version: self.version.clone(),
+            capabilities: self.capabilities.clone(),
             clock_ahead: self.clock_ahead,
             behaviour: self.behaviour.subscribe(),
             journal: Arc::clone(&self.journal),
@@ -162,6 +178,14 @@ impl SimulatedHost {
                 tokio::time::sleep(AGAIN).await;
             }
         }));
+    }
+
+    /// Ends what it is wedged at; told with the next welcome.
+    pub fn finish(&self, state: TaskState) {
+        let mut journal = lock(&self.journal);
+        for entry in journal.entries.values_mut() {
+            entry.result.get_or_insert_with(|| result(&entry.start, state));
+        }
     }
 
     /// Drops its connection and whatever it was at.
@@ -203,6 +227,8 @@ struct Line {
     name: HostName,
     incarnation: String,
     protocol: u32,
+    version: String,
+    capabilities: Vec<String>,
     clock_ahead: jiff::SignedDuration,
     behaviour: watch::Receiver<Behaviour>,
     journal: Arc<Mutex<Journal>>,
@@ -252,6 +278,9 @@ impl Line {
                     Vec::new()
                 }
                 Ok(CoordinatorMessage::Goodbye(goodbye)) => {
+                    if goodbye.reason == GoodbyeReason::Replaced {
+                        self.say_farewell(&say, &mut stream).await;
+                    }
                     lock(&self.journal).goodbye = Some(goodbye);
                     return;
                 }
@@ -265,16 +294,32 @@ impl Line {
         }
     }
 
+    /// As an agent does that lives: says so, and waits until that was heard.
+    async fn say_farewell(
+        &self,
+        say: &mpsc::Sender<v1::AgentMessage>,
+        stream: &mut tonic::Streaming<v1::CoordinatorMessage>,
+    ) {
+        let farewell = AgentMessage::Farewell(Farewell {
+            incarnation: self.incarnation.clone(),
+        });
+        let heard = async {
+            let _gone = say.send(farewell.into()).await;
+            while let Ok(Some(_)) = stream.message().await {}
+        };
+        let _late = tokio::time::timeout(Duration::from_secs(5), heard).await;
+    }
+
     fn hello(&self) -> Hello {
         let journal = lock(&self.journal);
         let unfinished = journal.entries.iter().filter(|(_, entry)| entry.result.is_none());
         Hello {
             protocol: self.protocol,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: self.version.clone(),
             host: self.name.clone(),
             incarnation: self.incarnation.clone(),
             clock: self.clock(),
-            capabilities: Vec::new(),
+            capabilities: self.capabilities.clone(),
             allow: Allow {
                 drills: vec![DrillKind::Verify, DrillKind::Restore],
                 ..Allow::default()
@@ -306,6 +351,7 @@ impl Line {
         let behaviour = *self.behaviour.borrow();
         let mut journal = lock(&self.journal);
         let entry = journal.entries.entry(start.key).or_insert_with(|| Entry {
+            start: start.clone(),
             executed: 0,
             result: None,
             acknowledged: false,
