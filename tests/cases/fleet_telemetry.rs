@@ -143,19 +143,7 @@ async fn one_trace_leads_from_the_command_down_to_probes_and_the_store() {
         })
         .await;
 
-    let taken = Trace::of(&spans, &snapshot);
-    let task = taken.only("dr-agent", "snapshot");
-    for (name, parent) in [("cut", task), ("store", task), ("facts", task)] {
-        assert_eq!(taken.only("dr-agent", name).parent, parent.id, "{name}");
-    }
-    assert!(
-        taken
-            .named("dr-agent", "storage put")
-            .any(|put| taken.way_up(put).contains(&"store")),
-        "packs are uploaded by the step that writes them: {:#?}",
-        taken.0
-    );
-
+    snapshot_is_traced(&Trace::of(&spans, &snapshot));
     let trace = Trace::of(&spans, &trace);
     let root = trace.only("drctl", "drctl");
     assert_eq!(root.parent, "", "the operator's command is where it begins");
@@ -212,6 +200,21 @@ async fn one_trace_leads_from_the_command_down_to_probes_and_the_store() {
         assert!(!span.failed, "{span:?}");
     }
     let _ended = agent.stop().expect_code(0);
+}
+
+#[track_caller]
+fn snapshot_is_traced(taken: &Trace) {
+    let task = taken.only("dr-agent", "snapshot");
+    for (name, parent) in [("cut", task), ("store", task), ("facts", task)] {
+        assert_eq!(taken.only("dr-agent", name).parent, parent.id, "{name}");
+    }
+    assert!(
+        taken
+            .named("dr-agent", "storage put")
+            .any(|put| taken.way_up(put).contains(&"store")),
+        "packs are uploaded by the step that writes them: {:#?}",
+        taken.0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -534,15 +537,7 @@ fn metrics_pass_a_strict_reader_and_a_real_prometheus() {
     });
     must_tell(&after, COORDINATOR);
     must_have_no_ids(&after);
-    assert!((after.value("dr_snapshots_total", &[("outcome", "committed")]) - 1.0).abs() < f64::EPSILON);
-    assert!((after.value("dr_agents", &[("state", "connected")]) - 1.0).abs() < f64::EPSILON);
-    let audit = [("host", "db-1"), ("source", "audit")];
-    for told in ["dr_rto_seconds", "dr_rpo_worst_seconds"] {
-        assert!(after.value(told, &audit) > 0.0, "{told} is measured");
-    }
-    assert!(after.value(verified, &[("host", "db-1")]) <= 1.0);
-    let covered = after.value("dr_plan_coverage_ratio", &[("plan", "nightly")]);
-    assert!((covered - 1.0).abs() < f64::EPSILON);
+    what_happened_is_measured(&after);
 
     let of_agent = Page::scrape(agent.metrics());
     must_tell(&of_agent, AGENT);
@@ -564,6 +559,11 @@ fn metrics_pass_a_strict_reader_and_a_real_prometheus() {
     let Some(programs) = Programs::find() else {
         return dr_tests::skip(case, "DR_PROMETHEUS names no folder with prometheus and promtool");
     };
+    a_real_prometheus_reads(&programs, &fleet, &agent);
+}
+
+#[track_caller]
+fn a_real_prometheus_reads(programs: &Programs, fleet: &Fleet, agent: &Agent) {
     for address in [fleet.metrics(), agent.metrics()] {
         let judged = programs.check(address).expect_code(0);
         assert_eq!(judged.said().trim(), "", "promtool has nothing to complain of");
@@ -578,6 +578,23 @@ fn metrics_pass_a_strict_reader_and_a_real_prometheus() {
         |ages| !ages.is_empty(),
     );
     assert!(age["db-1"] < 3_600.0, "alerts are made of this: {age:?}");
+}
+
+/// After one snapshot of a plan's, and one drill, of one host.
+#[track_caller]
+fn what_happened_is_measured(page: &Page) {
+    for (name, labels) in [
+        ("dr_snapshots_total", [("outcome", "committed")]),
+        ("dr_agents", [("state", "connected")]),
+        ("dr_plan_coverage_ratio", [("plan", "nightly")]),
+    ] {
+        assert!((page.value(name, &labels) - 1.0).abs() < f64::EPSILON, "{name}");
+    }
+    let audit = [("host", "db-1"), ("source", "audit")];
+    for told in ["dr_rto_seconds", "dr_rpo_worst_seconds"] {
+        assert!(page.value(told, &audit) > 0.0, "{told} is measured");
+    }
+    assert!(page.value("dr_repository_verified_ratio", &[("host", "db-1")]) <= 1.0);
 }
 
 /// Whoever writes alerts reads the reference: it names everything that is told, and nothing that is not.
