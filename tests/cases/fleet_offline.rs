@@ -16,6 +16,7 @@ use dr_tests::fleet::{DEADLINE, Fleet};
 use dr_tests::host::Host;
 use dr_tests::{files, fixtures, volume, wait};
 use dr_vault::clock::{Clock, SystemClock};
+use dr_vault::storage::circuit::Circuit;
 use dr_vault::storage::counting::Counters;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -111,6 +112,7 @@ impl InProcess {
             clock: clock.clone(),
             stop: stop.clone(),
             counters: Counters::new(),
+            circuit: Circuit::default(),
             probe_exits: Exits::default(),
             passphrase: None,
         };

@@ -138,6 +138,7 @@ pub(super) fn request(dir: &TempDir) -> Request {
             beside: None,
             memory: 0,
             deadline: Duration::from_secs(1),
+            exits: crate::probe::Exits::default(),
             rules: dr_probe_wire::compare::Rules::default(),
         },
         asked: Instant::now(),
