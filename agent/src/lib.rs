@@ -14,6 +14,7 @@ pub mod discover;
 pub mod doctor;
 pub mod drill;
 pub mod error;
+pub mod hold;
 pub use dr_proto::model::exit;
 pub mod job;
 pub mod key;

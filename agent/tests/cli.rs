@@ -477,6 +477,64 @@ fn what_a_killed_command_left_is_swept() {
 }
 
 #[test]
+fn snapshots_are_held_and_released() {
+    let host = Host::new();
+    let log = host.path("audit.log");
+    std::fs::write(&log, "{\"n\":1}\n").expect("write");
+    let sources = format!(
+        "[[source]]\nname = \"audit\"\nkind = \"audit-log\"\npath = \"{}\"\n",
+        log.display()
+    );
+    host.configure(&sources);
+    host.init();
+    host.run(&["snapshot", "--hold", "30d"]).ends(64).says("--reason");
+    host.run(&["snapshot", "--hold", "30d", "--reason", "pre-upgrade"])
+        .ends(0)
+        .says("held until")
+        .says("pre-upgrade");
+    std::fs::write(&log, "{\"n\":1}\n{\"n\":2}\n").expect("write");
+    host.run(&["snapshot"]).ends(0);
+    let listed = || {
+        let list = host.run(&["snapshots", "list", "--output", "json"]).ends(0);
+        let list: serde_json::Value = serde_json::from_str(&list.out()).expect("JSON");
+        let held = |entry: &serde_json::Value| entry["held"].as_bool().expect("held is said");
+        let held: Vec<bool> = list.as_array().expect("a list").iter().map(held).collect();
+        held
+    };
+    assert_eq!(listed(), [true, false]);
+    host.run(&["snapshots", "hold", "latest", "--reason", " "])
+        .ends(64)
+        .says("must say something");
+    host.run(&["snapshots", "hold", "nothing-like-it", "--reason", "OPS-1"])
+        .ends(66);
+    host.run(&["snapshots", "hold", "latest", "--reason", "OPS-1"])
+        .ends(0)
+        .says("held until released: OPS-1");
+    // Of two holds the one that ends last is told, and a release ends both.
+    host.run(&["snapshots", "hold", "latest", "--for", "1h", "--reason", "OPS-2"])
+        .ends(0)
+        .says("OPS-2");
+    assert_eq!(listed(), [true, true]);
+    host.run(&["snapshots", "show", "latest"])
+        .ends(0)
+        .says("held until released: OPS-1");
+    host.run(&["snapshots", "release", "latest", "--reason", "done"])
+        .ends(0)
+        .says("held no longer")
+        .says("OPS-1")
+        .says("OPS-2");
+    assert_eq!(listed(), [true, false]);
+    host.run(&["snapshots", "release", "latest", "--reason", "again"])
+        .ends(0)
+        .says("nothing holds");
+    host.run(&["repository", "check"]).ends(0);
+    std::fs::write(host.path("SUSPEND"), "maintenance").expect("write");
+    host.run(&["snapshots", "hold", "latest", "--reason", "OPS-3"])
+        .ends(75)
+        .says("suspended");
+}
+
+#[test]
 fn discover_writes_what_it_found_and_never_over_another() {
     let host = Host::new();
     std::fs::create_dir_all(host.path("data/db/notes.lance/_versions")).expect("create");

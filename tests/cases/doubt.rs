@@ -186,3 +186,65 @@ fn a_database_whose_index_waits_for_rows_is_whole() {
     assert_eq!(taken["sources"][0]["damage"], serde_json::json!([]), "{taken:#}");
     let _proved = host.run(&["drill"]).expect_code(0);
 }
+
+/// The newest snapshot that is trusted.
+#[track_caller]
+fn latest(host: &Host) -> String {
+    let latest = host
+        .run(&["snapshots", "show", "latest", "--output", "json"])
+        .expect_code(0)
+        .json();
+    latest["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn another_machine_is_trusted_only_if_it_goes_on_from_the_last() {
+    let case = "another_machine_is_trusted_only_if_it_goes_on_from_the_last";
+    let Some((host, unpacked)) = protected() else {
+        return dr_tests::skip(case, NOT_BUILT);
+    };
+    let first = host.snapshot()["id"].as_str().unwrap().to_owned();
+    let older = host.path().join("older");
+    let table = unpacked.database().join("memory.lance");
+    // A machine that was built anew has no state, and data that were restored whole: it goes on.
+    std::fs::remove_dir_all(host.state_dir()).unwrap();
+    let second = host.snapshot();
+    assert_eq!(second["suspect"], serde_json::Value::Null, "{second:#}");
+    let second = second["id"].as_str().unwrap().to_owned();
+    assert_ne!(first, second);
+    // One whose data are older than the last snapshot, by one version of one table, does not.
+    files::copy(&table.join("_versions"), &older);
+    let newest = std::fs::read_dir(&older)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .filter(|name| name.to_string_lossy().ends_with(".manifest"))
+        .min()
+        .expect("a table has a manifest");
+    std::fs::remove_file(table.join("_versions").join(&newest)).unwrap();
+    std::fs::remove_dir_all(host.state_dir()).unwrap();
+    let doubted = host.run(&["snapshot"]);
+    assert_eq!(doubted.code(), 2, "{doubted:?}");
+    doubted.expect_said(&["SUSPECT", "first snapshot of another machine", "--accept"]);
+    assert_eq!(latest(&host), second);
+    // It stays in doubt until somebody says that it is right; from then on others are compared with it.
+    assert_eq!(host.run(&["snapshot"]).code(), 2);
+    let unsaid = host.run(&["snapshot", "--accept"]);
+    assert_eq!(unsaid.code(), 64, "{unsaid:?}");
+    let accepted = host.run(&[
+        "snapshot",
+        "--accept",
+        "--reason",
+        "restored from tape",
+        "--output",
+        "json",
+    ]);
+    let accepted = accepted.expect_code(0).json();
+    assert_eq!(accepted["suspect"], serde_json::Value::Null);
+    assert!(
+        accepted["accepted"].as_str().unwrap().contains("another machine"),
+        "{accepted:#}"
+    );
+    assert_eq!(latest(&host), accepted["id"].as_str().unwrap());
+    let next = host.snapshot();
+    assert_eq!(next["suspect"], serde_json::Value::Null, "{next:#}");
+}

@@ -34,6 +34,19 @@ pub struct Found {
 /// # Errors
 /// When `dir` itself cannot be read.
 pub fn discover(dir: &Path, max_depth: usize) -> Result<Vec<Found>, Error> {
+    discover_while(dir, max_depth, &mut |_| true)
+}
+
+/// [`discover`] as long as `go_on` says so; it is told how many entries the folder holds that was just listed. What was
+/// found until then counts.
+///
+/// # Errors
+/// When `dir` itself cannot be read.
+pub fn discover_while(
+    dir: &Path,
+    max_depth: usize,
+    go_on: &mut dyn FnMut(usize) -> bool,
+) -> Result<Vec<Found>, Error> {
     let open = |source| Error::OpenDatabase {
         path: dir.to_owned(),
         source,
@@ -50,19 +63,29 @@ pub fn discover(dir: &Path, max_depth: usize) -> Result<Vec<Found>, Error> {
         }
     }
     let mut found = Vec::new();
-    search(&root, dir, max_depth, &mut found);
+    search(&root, dir, max_depth, go_on, &mut found);
     found.sort_by(|left, right| left.path.cmp(&right.path));
     Ok(found)
 }
 
-fn search(dir: &Dir, path: &Path, depth: usize, found: &mut Vec<Found>) {
+/// False: `go_on` said that it is enough.
+fn search(
+    dir: &Dir,
+    path: &Path,
+    depth: usize,
+    go_on: &mut dyn FnMut(usize) -> bool,
+    found: &mut Vec<Found>,
+) -> bool {
     let items = match dir.list() {
         Ok(items) => items,
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "skipped while looking for databases");
-            return;
+            return true;
         }
     };
+    if !go_on(items.len()) {
+        return false;
+    }
     let folders: Vec<_> = items
         .into_iter()
         .filter(|item| item.kind == FileType::Directory)
@@ -80,20 +103,23 @@ fn search(dir: &Dir, path: &Path, depth: usize, found: &mut Vec<Found>) {
                 tracing::warn!(path = %path.display(), %error, "skipped while looking for databases")
             }
         }
-        return;
+        return true;
     }
     if depth == 0 {
-        return;
+        return true;
     }
     for item in folders {
         let below = path.join(&item.name);
         let pseudo = ["/proc", "/sys", "/dev"]
             .iter()
             .any(|name| below == Path::new(name));
-        if let (false, Ok(folder)) = (pseudo, dir.sub(&item.name)) {
-            search(&folder, &below, depth - 1, found);
+        if let (false, Ok(folder)) = (pseudo, dir.sub(&item.name))
+            && !search(&folder, &below, depth - 1, go_on, found)
+        {
+            return false;
         }
     }
+    true
 }
 
 pub(crate) fn is_table(dir: &Dir) -> bool {

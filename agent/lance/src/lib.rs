@@ -45,7 +45,7 @@ pub mod pins;
 mod report;
 
 pub use collect::{CollectOptions, Collected, EntryKind, History, PinnedEntry, collect, try_pins};
-pub use discover::{Found, discover};
+pub use discover::{Found, discover, discover_while};
 pub use error::Error;
 pub use report::{
     Damage, Excluded, Exclusion, ExternalBase, IndexStamp, Mode, Problem, TableStamp, TagStamp,

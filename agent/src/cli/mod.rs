@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use self::run::main;
-use crate::config::Overrides;
+use crate::config::{Overrides, Period};
 use crate::error::Outcome;
 use crate::session::Session;
 use crate::ui::{ColorChoice, Format, Options};
@@ -113,6 +113,23 @@ impl Global {
     }
 }
 
+/// A length of time of a second or more.
+fn positive(text: &str) -> Result<Period, String> {
+    match text.parse::<Period>() {
+        Ok(period) if period.0.as_secs() == 0 => Err("it must be a second or longer".to_owned()),
+        Ok(period) => Ok(period),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// A text that says something.
+fn said(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("it must say something".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run as this host's daemon: do what the coordinator asks, and go on without it
@@ -131,7 +148,7 @@ enum Command {
     Restore(restore::Arguments),
     /// Rehearse the recovery of a snapshot and measure it
     Drill(drill::Arguments),
-    /// Look at the snapshots in the repository
+    /// Look at the snapshots in the repository; hold one, or release it
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Snapshots(snapshots::Arguments),
     /// Look at the store: is everything there and undamaged, and how much is it

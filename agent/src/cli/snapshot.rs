@@ -1,14 +1,15 @@
 //! `dr-agent snapshot`.
 
 use clap::Args;
+use dr_proto::model::HoldTerms;
 use dr_vault::progress::Progress;
 
-use crate::config::Size;
+use crate::config::{Period, Size};
 use crate::error::Outcome;
 use crate::exit::Code;
 use crate::job;
 use crate::session::Session;
-use crate::snapshot::{self, FactsOutcome};
+use crate::snapshot::{self, FactsOutcome, HoldOutcome};
 use crate::ui::Tone;
 use crate::ui::progress::watch;
 
@@ -30,12 +31,23 @@ pub(super) struct Arguments {
     /// Why this snapshot is taken, for whoever reads the list
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// Hold it for so long, such as 30d: retention leaves it alone. The reason is that of the snapshot
+    #[arg(long, value_name = "TIME", requires = "reason", value_parser = super::positive)]
+    hold: Option<Period>,
+    /// The cut is right although it looks suspect: you looked at the data. Later ones are compared with it
+    #[arg(long, requires = "reason")]
+    accept: bool,
 }
 
 pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
     let ask = job::snapshot::Ask {
         sources: arguments.sources,
         reread: arguments.reread,
+        hold: arguments.hold.map(|period| HoldTerms {
+            reason: arguments.reason.clone().unwrap_or_default(),
+            lasts_seconds: Some(period.0.as_secs()),
+        }),
+        accept: arguments.accept,
         reason: arguments.reason,
         facts: !arguments.no_facts,
     };
@@ -47,12 +59,13 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
 }
 
 /// A suspect cut proves nothing; a damaged source, also one whose damage only decoding shows, is in the snapshot only in
-/// part.
+/// part, and a snapshot that is not held as asked may be gone when it is needed.
 fn code(outcome: &snapshot::Outcome) -> Code {
     if outcome.suspect.is_some() {
         Code::Inconclusive
     } else if outcome.sources.iter().any(|source| !source.damage.is_empty())
         || !outcome.facts.disproved().is_empty()
+        || matches!(outcome.hold, HoldOutcome::Missing { .. })
     {
         Code::Partial
     } else {
@@ -110,6 +123,17 @@ fn print(session: &Session, outcome: &snapshot::Outcome) -> std::io::Result<()> 
             ));
         }
     }
+    if let Some(why) = &outcome.accepted {
+        ui.data(&format!("  accepted, although it looked suspect: {why}"))?;
+    }
+    match &outcome.hold {
+        HoldOutcome::NotAsked => {}
+        HoldOutcome::Set(hold) => ui.data(&format!("  {}", hold.note(outcome.cut)))?,
+        HoldOutcome::Missing { reason } => ui.warn(&format!(
+            "the snapshot is committed and NOT HELD, retention may take it: {reason}; give `dr-agent snapshots hold {}`",
+            outcome.id
+        )),
+    }
     ui.data(&format!("  facts: {}", describe(&outcome.facts)))?;
     if let FactsOutcome::Stored { faults, .. } = &outcome.facts {
         faults.iter().for_each(|fault| ui.warn(fault));
@@ -127,6 +151,7 @@ fn print(session: &Session, outcome: &snapshot::Outcome) -> std::io::Result<()> 
             Tone::Bad,
             &format!("this snapshot is SUSPECT and will not be `latest`: {why}"),
         ));
+        ui.say("Hint: look at the data; if they are right, take one with --accept --reason TEXT");
     }
     Ok(())
 }

@@ -1,16 +1,19 @@
-//! `dr-agent snapshots list|show`.
+//! `dr-agent snapshots list|show|hold|release`.
+
+use std::collections::HashMap;
 
 use clap::{Args, Subcommand};
-use dr_vault::repository::Hold;
+use dr_proto::model::{HoldChange, HoldInfo, HoldTerms};
 use dr_vault::{Freshness, Manifest, Repository, SnapshotId, SnapshotInfo};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::config::Size;
+use crate::config::{Period, Size};
 use crate::error::{Doing, Outcome};
 use crate::exit::Code;
 use crate::session::Session;
 use crate::ui::{Table, Tone};
+use crate::{hold, job};
 
 /// Arguments of `snapshots`.
 #[derive(Debug, Args)]
@@ -35,20 +38,83 @@ enum Command {
         /// `latest`, an id, or the beginning of one
         snapshot: String,
     },
+    /// Hold a snapshot: retention leaves it and what it needs alone
+    Hold {
+        /// `latest`, an id, or the beginning of one
+        snapshot: String,
+        /// For how long, such as 30d; until it is released if not given
+        #[arg(long = "for", value_name = "TIME", value_parser = super::positive)]
+        lasts: Option<Period>,
+        /// Why, for whoever reads the list
+        #[arg(long, value_name = "TEXT", value_parser = super::said)]
+        reason: String,
+    },
+    /// End every hold on a snapshot
+    Release {
+        /// `latest`, an id, or the beginning of one
+        snapshot: String,
+        /// Why; it is kept beside the hold
+        #[arg(long, value_name = "TEXT", value_parser = super::said)]
+        reason: String,
+    },
 }
 
 pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
-    let repository = session.repository().await?;
-    let done = match arguments.command {
+    match arguments.command {
         Command::List { last, source } => {
-            session
-                .until_stopped(list(session, &repository, last, source.as_deref()))
-                .await
+            read(session, async |repository| {
+                list(session, repository, last, source.as_deref()).await
+            })
+            .await
         }
-        Command::Show { snapshot } => session.until_stopped(show(session, &repository, &snapshot)).await,
-    };
+        Command::Show { snapshot } => {
+            read(session, async |repository| {
+                show(session, repository, &snapshot).await
+            })
+            .await
+        }
+        Command::Hold {
+            snapshot,
+            lasts,
+            reason,
+        } => {
+            let terms = HoldTerms {
+                reason,
+                lasts_seconds: lasts.map(|period| period.0.as_secs()),
+            };
+            change(session, snapshot, HoldChange::Set(terms)).await
+        }
+        Command::Release { snapshot, reason } => {
+            change(session, snapshot, HoldChange::Release { reason }).await
+        }
+    }
+}
+
+/// Looks at the repository, and says when it may be an older one than this host remembers.
+async fn read(session: &Session, look: impl AsyncFnOnce(&Repository) -> Outcome) -> Outcome {
+    let repository = session.repository().await?;
+    let done = session.until_stopped(look(&repository)).await;
     warn_of_age(session, &repository).await;
     done
+}
+
+async fn change(session: &Session, snapshot: String, change: HoldChange) -> Outcome {
+    let changed = job::hold::run(session, job::hold::Ask { snapshot, change }).await?;
+    let ui = &session.ui;
+    if ui.is_json() {
+        ui.json(&changed)?;
+        return Ok(Code::Done);
+    }
+    let id = changed.snapshot;
+    match &changed.set {
+        Some(hold) => ui.data(&format!("snapshot {id} is {}", hold.note(session.clock.now())))?,
+        None if changed.released.is_empty() => ui.data(&format!("nothing holds snapshot {id}"))?,
+        None => ui.data(&format!("snapshot {id} is held no longer"))?,
+    }
+    for hold in &changed.released {
+        ui.say(&format!("Released: {}", hold.note(session.clock.now())));
+    }
+    Ok(Code::Done)
 }
 
 /// One snapshot of the list.
@@ -63,7 +129,9 @@ struct Listed {
     exact: Option<bool>,
     suspect: Option<String>,
     reason: Option<String>,
+    /// Whether retention must leave it alone at present.
     held: bool,
+    hold: Option<HoldInfo>,
 }
 
 async fn list(session: &Session, repository: &Repository, last: usize, source: Option<&str>) -> Outcome {
@@ -74,7 +142,9 @@ async fn list(session: &Session, repository: &Repository, last: usize, source: O
     all.sort_by_key(|info| info.time);
     let total = all.len();
     let newest: Vec<SnapshotInfo> = all.split_off(total.saturating_sub(last));
-    let held = repository.holds().await.doing(|| "list holds".to_owned())?;
+    let mut held = hold::by_snapshot(repository)
+        .await
+        .doing(|| "list holds".to_owned())?;
     let now = session.clock.now();
     let mut listed = Vec::new();
     for info in &newest {
@@ -83,7 +153,7 @@ async fn list(session: &Session, repository: &Repository, last: usize, source: O
             .await
             .doing(|| format!("read snapshot {}", info.id))?;
         if source.is_none_or(|name| manifest.source(name).is_some()) {
-            listed.push(listed_entry(info.id, manifest, &held, now));
+            listed.push(listed_entry(info.id, manifest, &mut held, now));
         }
     }
     if session.ui.is_json() {
@@ -91,7 +161,7 @@ async fn list(session: &Session, repository: &Repository, last: usize, source: O
     } else if listed.is_empty() {
         session.ui.say("No snapshots yet: `dr-agent snapshot` takes one");
     } else {
-        print(session, &listed)?;
+        print(session, &listed, now)?;
         if total > newest.len() {
             session.ui.say(&format!(
                 "{} of {total} snapshots; --last shows more",
@@ -105,12 +175,10 @@ async fn list(session: &Session, repository: &Repository, last: usize, source: O
 fn listed_entry(
     id: SnapshotId,
     manifest: Manifest,
-    holds: &[(SnapshotId, Hold, dr_vault::storage::Key)],
+    holds: &mut HashMap<SnapshotId, HoldInfo>,
     now: Timestamp,
 ) -> Listed {
-    let held = holds
-        .iter()
-        .any(|(held, hold, _)| *held == id && hold.until.is_none_or(|until| until > now));
+    let hold = holds.remove(&id);
     Listed {
         id: id.to_string(),
         cut: manifest.created,
@@ -121,11 +189,12 @@ fn listed_entry(
         exact: manifest.window.map(|window| window.exact),
         suspect: manifest.suspect,
         reason: manifest.reason,
-        held,
+        held: hold.as_ref().is_some_and(|hold| !hold.has_ended(now)),
+        hold,
     }
 }
 
-fn print(session: &Session, listed: &[Listed]) -> std::io::Result<()> {
+fn print(session: &Session, listed: &[Listed], now: Timestamp) -> std::io::Result<()> {
     let ui = &session.ui;
     let mut table = Table::new(&["snapshot", "cut", "sources", "files", "size", "notes"]);
     for entry in listed {
@@ -136,9 +205,7 @@ fn print(session: &Session, listed: &[Listed]) -> std::io::Result<()> {
         if entry.exact == Some(false) {
             notes.push("window".to_owned());
         }
-        if entry.held {
-            notes.push("held".to_owned());
-        }
+        notes.extend(entry.hold.as_ref().map(|hold| hold.note(now)));
         notes.extend(entry.reason.clone());
         table.row([
             entry.id.chars().take(12).collect(),
@@ -159,6 +226,7 @@ struct Shown<'a> {
     #[serde(flatten)]
     manifest: &'a Manifest,
     has_facts: bool,
+    hold: Option<HoldInfo>,
 }
 
 async fn show(session: &Session, repository: &Repository, wanted: &str) -> Outcome {
@@ -172,11 +240,16 @@ async fn show(session: &Session, repository: &Repository, wanted: &str) -> Outco
         .await
         .doing(|| "read its facts".to_owned())?
         .is_some();
+    let hold = hold::by_snapshot(repository)
+        .await
+        .doing(|| "list holds".to_owned())?
+        .remove(&info.id);
     if session.ui.is_json() {
         session.ui.json(&Shown {
             id: info.id.to_string(),
             manifest: &manifest,
             has_facts,
+            hold,
         })?;
         return Ok(Code::Done);
     }
@@ -214,6 +287,12 @@ async fn show(session: &Session, repository: &Repository, wanted: &str) -> Outco
     }
     if let Some(reason) = &manifest.reason {
         ui.data(&format!("Reason   {reason}"))?;
+    }
+    if let Some(hold) = &hold {
+        ui.data(&format!("Hold     {}", hold.note(session.clock.now())))?;
+    }
+    if let Some(why) = &manifest.accepted {
+        ui.data(&format!("Accepted {why}"))?;
     }
     if let Some(why) = &manifest.suspect {
         ui.data(&ui.paint(Tone::Bad, &format!("SUSPECT  {why}")))?;

@@ -53,6 +53,8 @@ pub struct Agent {
     pub probes: Option<PathBuf>,
     /// The Prometheus endpoint of the daemon.
     pub metrics: Option<Metrics>,
+    /// Folders in which the daemon looks for databases and logs that no source covers, beside those around the sources.
+    pub discover: Vec<PathBuf>,
 }
 
 impl Default for Agent {
@@ -64,6 +66,7 @@ impl Default for Agent {
             suspend_file: PathBuf::from("/etc/drctl/SUSPEND"),
             probes: None,
             metrics: None,
+            discover: Vec::new(),
         }
     }
 }
@@ -293,6 +296,8 @@ pub struct Allow {
     pub hooks: Vec<String>,
     /// Failover drills on the live host.
     pub failover: bool,
+    /// Ending holds on snapshots, so that retention may take them.
+    pub release_holds: bool,
 }
 
 impl Default for Allow {
@@ -302,6 +307,7 @@ impl Default for Allow {
             restore_into: Vec::new(),
             hooks: Vec::new(),
             failover: false,
+            release_holds: true,
         }
     }
 }

@@ -235,6 +235,20 @@ pub fn expand_all(sources: &[Source]) -> Result<Vec<ResolvedSource>, ExpandError
     Ok(all)
 }
 
+impl Source {
+    /// The folder in which its matches lie: the part of a glob before its first wildcard, or the folder around a plain
+    /// path.
+    pub fn neighbourhood(&self) -> PathBuf {
+        let plain = |part: &Component<'_>| !is_glob(&part.as_os_str().to_string_lossy());
+        let fixed: PathBuf = Path::new(&self.path).components().take_while(plain).collect();
+        if fixed == Path::new(&self.path) {
+            fixed.parent().map(Path::to_owned).unwrap_or(fixed)
+        } else {
+            fixed
+        }
+    }
+}
+
 /// The components of `path` that met a wildcard in `pattern`, joined by `/`.
 fn matched_part(pattern: &str, path: &Path) -> String {
     let parts: Vec<String> = Path::new(pattern)

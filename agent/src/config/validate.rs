@@ -344,6 +344,9 @@ fn hooks(config: &Config, findings: &mut Findings) {
             );
         }
     }
+    for (index, path) in config.agent.discover.iter().enumerate() {
+        absolute(&format!("agent.discover[{index}]"), path, findings);
+    }
     for (index, path) in config.allow.restore_into.iter().enumerate() {
         absolute(&format!("allow.restore_into[{index}]"), path, findings);
     }

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{ResolvedSource, SourceKind};
 
-pub use suspect::suspect;
+pub use suspect::{Machine, suspect};
 
 /// How often moving sources are taken again before the window is recorded.
 pub const ROUNDS: u32 = 10;

@@ -1,19 +1,56 @@
 //! Cuts that are not to be trusted: empty, shrunk to less than half, or of something else than before.
 //!
 //! A suspect cut is kept and alarmed, but never becomes `latest`: a replaced host or a wiped folder must not push
-//! the good snapshots out.
+//! the good snapshots out. The first cut of a replaced host must go on from the one before in every table and every
+//! record. Whoever looked and finds the data right takes one that is accepted: later cuts are compared with that.
 
 use std::collections::BTreeSet;
 
 use crate::stamp::{LanceStamp, LogStamp, Stamp};
 
+/// Who took the cut before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Machine {
+    /// This machine, or nobody, or one that did not say.
+    Same,
+    /// Another one: the host was built anew, or its state folder was lost. What it has may be old, or somebody else's.
+    Other,
+}
+
 /// Why a source's cut is suspect beside the cut before it, if it is.
-pub fn suspect(before: Option<&Stamp>, now: &Stamp) -> Option<String> {
+pub fn suspect(before: Option<&Stamp>, now: &Stamp, machine: Machine) -> Option<String> {
     match (before, now) {
-        (Some(Stamp::Lancedb(before)), Stamp::Lancedb(now)) => database(Some(before), now),
+        (Some(Stamp::Lancedb(before)), Stamp::Lancedb(now)) => {
+            database(Some(before), now).or_else(|| match machine {
+                Machine::Same => None,
+                Machine::Other => older(before, now),
+            })
+        }
         (_, Stamp::Lancedb(now)) => database(None, now),
+        // Records that were captured are compared whoever captured them.
         (_, Stamp::AuditLog(now)) => log(now),
     }
+}
+
+/// What a database of another machine lacks to go on from the one before. Versions of a table only ever grow, so that a
+/// lower one is an older state, or another table of the same name.
+fn older(before: &LanceStamp, now: &LanceStamp) -> Option<String> {
+    let lacks = before.tables.iter().find_map(|table| {
+        match now.tables.iter().find(|found| found.path == table.path) {
+            None => Some(format!(
+                "table {} of the snapshot before is not there",
+                table.path
+            )),
+            Some(found) if found.version < table.version => Some(format!(
+                "table {} is at version {}, and the snapshot before has {}",
+                table.path, found.version, table.version
+            )),
+            Some(_) => None,
+        }
+    })?;
+    Some(format!(
+        "this is the first snapshot of another machine, and {lacks}"
+    ))
 }
 
 fn database(before: Option<&LanceStamp>, now: &LanceStamp) -> Option<String> {

@@ -6,7 +6,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use dr_proto::model::{self, CheckWork, DrillKind, DrillWork, RestoreWork, Work};
+use dr_proto::model::{self, CheckWork, DrillKind, DrillWork, HoldChange, HoldWork, RestoreWork, Work};
 use dr_vault::restore::Plan;
 
 use crate::config::{Config, Repository, SourceKind};
@@ -44,6 +44,7 @@ pub fn stated(config: &Config) -> model::Allow {
         restore_into: config.allow.restore_into.clone(),
         hooks: config.allow.hooks.clone(),
         failover: config.allow.failover,
+        release_holds: config.allow.release_holds,
     }
 }
 
@@ -58,6 +59,7 @@ pub fn judge(session: &Session, work: &Work) -> Result<(), Refusal> {
         Work::Drill(drill) => judge_drill(config, drill),
         Work::Restore(restore) => judge_restore(config, restore),
         Work::Check(check) => judge_check(session, check),
+        Work::Hold(hold) => judge_hold(config, hold),
     }
 }
 
@@ -130,6 +132,18 @@ fn judge_check(session: &Session, check: &CheckWork) -> Result<(), Refusal> {
         model::CheckKind::DrIntegrity => None,
     };
     sources(session, &check.sources, kind)
+}
+
+/// A hold only keeps more. A release lets retention take what somebody wanted to keep.
+fn judge_hold(config: &Config, hold: &HoldWork) -> Result<(), Refusal> {
+    match hold.change {
+        HoldChange::Release { .. } if !config.allow.release_holds => Err(Refusal::not_allowed(
+            "holds are released only by hand here: give `dr-agent snapshots release` on this host, or set \
+             `[allow].release_holds` in its agent.toml"
+                .to_owned(),
+        )),
+        HoldChange::Set(_) | HoldChange::Release { .. } => Ok(()),
+    }
 }
 
 /// Whether names of sources mean something here; what they mean is looked up again when the work begins.

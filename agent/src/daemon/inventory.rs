@@ -1,7 +1,8 @@
-//! What this host protects, for the coordinator: its sources, the snapshots in its repository, how much that holds.
+//! What this host protects, for the coordinator: its sources, what lies beside them unprotected, the snapshots in its
+//! repository, how much that holds.
 //!
-//! Looked at when the daemon starts, after each snapshot and drill, and now and then. Manifests never change: each is read
-//! once. What can not be looked at is said in the inventory itself.
+//! Looked at when the daemon starts, after each snapshot, hold and drill, and now and then. Manifests never change: each is
+//! read once. What can not be looked at is said in the inventory itself.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, ResolvedSource, Source, SourceKind};
 use crate::error::{Doing, Failure, in_one_line};
+use crate::hold;
 use crate::session::Session;
 
 use super::vitals::Vitals;
@@ -36,6 +38,8 @@ pub struct Surveyor {
     vitals: Vitals,
     publish: watch::Sender<Option<Inventory>>,
     nudge: Arc<Notify>,
+    /// What lies on the host and is not configured.
+    found: watch::Receiver<Vec<SourceInfo>>,
     known: HashMap<SnapshotId, SnapshotInfo>,
     stored: Option<(Timestamp, u64)>,
     recent: Recent,
@@ -43,7 +47,11 @@ pub struct Surveyor {
 
 impl Surveyor {
     /// A surveyor that has not looked yet, what it publishes, and what makes it look at once.
-    pub fn new(session: Session, vitals: Vitals) -> (Self, watch::Receiver<Option<Inventory>>, Arc<Notify>) {
+    pub fn new(
+        session: Session,
+        vitals: Vitals,
+        found: watch::Receiver<Vec<SourceInfo>>,
+    ) -> (Self, watch::Receiver<Option<Inventory>>, Arc<Notify>) {
         let (publish, inventory) = watch::channel(None);
         let nudge = Arc::new(Notify::new());
         let surveyor = Self {
@@ -51,6 +59,7 @@ impl Surveyor {
             vitals,
             publish,
             nudge: Arc::clone(&nudge),
+            found,
             known: HashMap::new(),
             stored: None,
             recent: Recent::new(),
@@ -67,6 +76,7 @@ impl Surveyor {
                 () = cancel.cancelled() => return,
                 _ = tick.tick() => {}
                 () = nudge.notified() => {}
+                Ok(()) = self.found.changed() => {}
             }
             let Some(inventory) = cancel.run_until_cancelled(self.look()).await else {
                 return;
@@ -89,9 +99,10 @@ impl Surveyor {
                 Vec::new()
             }
         };
-        let sources = sources.into_iter().map(|source| self.told(source)).collect();
+        let found = self.found.borrow_and_update().clone();
+        let sources = sources.into_iter().map(|source| self.told(source));
         let mut inventory = Inventory {
-            sources,
+            sources: sources.chain(found).collect(),
             ..Inventory::default()
         };
         let listed = match tokio::time::timeout(LIMIT, self.repository()).await {
@@ -152,10 +163,16 @@ impl Surveyor {
         all.truncate(Inventory::MOST_SNAPSHOTS);
         let listed: HashSet<SnapshotId> = all.iter().map(|info| info.id).collect();
         self.known.retain(|id, _| listed.contains(id));
+        let mut held = hold::by_snapshot(repository)
+            .await
+            .doing(|| "list holds".to_owned())?;
         let mut snapshots = Vec::with_capacity(all.len());
         for info in all {
             if let Some(known) = self.known.get(&info.id) {
-                snapshots.push(known.clone());
+                snapshots.push(SnapshotInfo {
+                    hold: held.remove(&info.id),
+                    ..known.clone()
+                });
                 continue;
             }
             let manifest = repository
@@ -164,7 +181,10 @@ impl Surveyor {
                 .doing(|| format!("read snapshot {}", info.id))?;
             let entry = listed_entry(info.id, manifest);
             self.known.insert(info.id, entry.clone());
-            snapshots.push(entry);
+            snapshots.push(SnapshotInfo {
+                hold: held.remove(&info.id),
+                ..entry
+            });
         }
         Ok(snapshots)
     }
@@ -179,6 +199,7 @@ fn listed_entry(id: SnapshotId, manifest: Manifest) -> SnapshotInfo {
         reason: manifest.reason,
         bytes: manifest.sources.iter().map(|source| source.bytes).sum(),
         sources: manifest.sources.into_iter().map(|source| source.name).collect(),
+        hold: None,
     }
 }
 
@@ -248,7 +269,14 @@ mod tests {
         );
         let vitals = Vitals::default();
         vitals.found(&[("audit".to_owned(), Some(false))], "the chain is broken");
-        let (mut surveyor, _, _) = Surveyor::new(session, vitals.clone());
+        let (_found, found) = watch::channel(vec![SourceInfo {
+            name: "db".to_owned(),
+            kind: "lancedb".to_owned(),
+            path: "/srv/db".to_owned(),
+            problem: None,
+            configured: false,
+        }]);
+        let (mut surveyor, _, _) = Surveyor::new(session, vitals.clone(), found);
         let audit = |inventory: &Inventory| inventory.sources[2].problem.clone();
         assert_eq!(
             audit(&surveyor.look().await).as_deref(),
@@ -261,7 +289,11 @@ mod tests {
             .iter()
             .map(|source| (source.name.as_str(), source.problem.is_some()))
             .collect();
-        assert_eq!(problems, [("memory", true), ("many", true), ("audit", false)]);
+        assert_eq!(
+            problems,
+            [("memory", true), ("many", true), ("audit", false), ("db", false)]
+        );
+        assert!(!inventory.sources[3].configured);
         assert!(inventory.snapshots_problem.is_some());
         assert!(inventory.snapshots.is_empty());
     }

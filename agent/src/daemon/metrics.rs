@@ -158,7 +158,7 @@ fn named(work: &Work) -> Vec<&str> {
         Work::Snapshot(work) => &work.sources,
         Work::Check(work) => &work.sources,
         Work::Restore(work) => &work.sources,
-        Work::Drill(_) => &[],
+        Work::Drill(_) | Work::Hold(_) => &[],
     };
     names.iter().map(String::as_str).collect()
 }
@@ -179,7 +179,7 @@ impl Observer for Metrics {
         }
         let looked = ended.sources.iter().any(|(_, whole)| whole.is_some());
         // What is stored and what is verified are other figures after these.
-        if looked || matches!(task.work, Work::Snapshot(_) | Work::Drill(_)) {
+        if looked || matches!(task.work, Work::Snapshot(_) | Work::Drill(_) | Work::Hold(_)) {
             self.survey.notify_one();
         }
     }

@@ -22,6 +22,7 @@ pub mod journal;
 pub mod link;
 pub mod metrics;
 pub mod offline;
+pub mod prospect;
 mod service;
 mod systemd;
 #[cfg(test)]

@@ -24,6 +24,7 @@ use super::journal::Journal;
 use super::link::{self, Dial, DialError, Gateway, Introduction, Link, Standing};
 use super::metrics::{Asked, Metrics};
 use super::offline::Offline;
+use super::prospect::Prospector;
 use super::vitals::Vitals;
 use super::{allow, systemd};
 use crate::config::Coordinator;
@@ -77,6 +78,7 @@ struct Daemon {
     desk: Desk,
     gate: Gate,
     vitals: Vitals,
+    prospector: Prospector,
     surveyor: Surveyor,
     inventory: watch::Receiver<Option<Inventory>>,
     standing: watch::Sender<Standing>,
@@ -101,7 +103,8 @@ impl Daemon {
         let desk = Desk::open(journal, now).doing(|| "answer what was interrupted".to_owned())?;
         let gate = Gate::new(&config.agent.suspend_file);
         let vitals = Vitals::default();
-        let (surveyor, inventory, survey) = Surveyor::new(session.clone(), vitals.clone());
+        let (prospector, found) = Prospector::new(session.clone());
+        let (surveyor, inventory, survey) = Surveyor::new(session.clone(), vitals.clone(), found);
         // From the start on: a coordinator that answers at once is asked before missed slots are made up for.
         let standing = watch::Sender::new(Standing::Away {
             since: now,
@@ -124,6 +127,7 @@ impl Daemon {
             desk,
             gate,
             vitals,
+            prospector,
             surveyor,
             inventory,
             standing,
@@ -218,6 +222,7 @@ impl Daemon {
         tokio::spawn(async move { renewing.run_until_cancelled(renewal.run()).await });
         let scratch = self.session.config.agent.scratch_dir();
         tokio::spawn(self.vitals.measure(scratch, working.clone()));
+        tokio::spawn(self.prospector.run(working.clone()));
         tokio::spawn(self.surveyor.run(working.clone()));
         tokio::spawn(systemd::watchdog(working.clone()));
         let (tls, following) = (self.tls, working.clone());

@@ -7,6 +7,7 @@
 
 mod write;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -57,6 +58,44 @@ pub struct Found {
     pub sources: Vec<Suggestion>,
     /// What was looked at and not taken, and why.
     pub passed_over: Vec<(PathBuf, String)>,
+    /// Not everything was looked at: the bounds of the search were reached.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cut_short: bool,
+}
+
+/// How far a search goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// How many folders down.
+    pub depth: usize,
+    /// Entries of folders that are looked at in all.
+    pub entries: usize,
+    /// Files whose beginnings are read.
+    pub files: usize,
+}
+
+/// What is left of the bounds.
+struct Budget<'a> {
+    entries: Cell<usize>,
+    files: Cell<usize>,
+    cancel: &'a CancellationToken,
+}
+
+impl<'a> Budget<'a> {
+    fn new(bounds: Bounds, cancel: &'a CancellationToken) -> Self {
+        Self {
+            entries: Cell::new(bounds.entries),
+            files: Cell::new(bounds.files),
+            cancel,
+        }
+    }
+
+    /// Takes some; false if there are not so many left, or somebody ended the search.
+    fn take(&self, from: &Cell<usize>, count: usize) -> bool {
+        let left = from.get().checked_sub(count);
+        from.set(left.unwrap_or(0));
+        left.is_some() && !self.cancel.is_cancelled()
+    }
 }
 
 /// Why nothing was found.
@@ -88,6 +127,25 @@ pub enum Error {
 /// # Errors
 /// When one of `folders` cannot be read, or the token is cancelled; folders below are skipped with a note.
 pub fn search(folders: &[PathBuf], depth: usize, cancel: &CancellationToken) -> Result<Found, Error> {
+    let bounds = Bounds {
+        depth,
+        entries: usize::MAX,
+        files: usize::MAX,
+    };
+    match survey(folders, bounds, cancel)? {
+        found if found.cut_short => Err(Error::Cancelled),
+        found => Ok(found),
+    }
+}
+
+/// Searches `folders` within bounds; what was found until they were reached, or the token was cancelled, counts.
+/// Blocking.
+///
+/// # Errors
+/// When one of `folders` cannot be read; folders below are skipped with a note.
+pub fn survey(folders: &[PathBuf], bounds: Bounds, cancel: &CancellationToken) -> Result<Found, Error> {
+    let budget = Budget::new(bounds, cancel);
+    let depth = bounds.depth;
     let mut found = Found::default();
     let mut seen = BTreeSet::new();
     for folder in folders {
@@ -97,7 +155,9 @@ pub fn search(folders: &[PathBuf], depth: usize, cancel: &CancellationToken) -> 
         };
         let folder = folder.canonicalize().map_err(complain)?;
         let mut databases = BTreeSet::new();
-        let all = dr_lance::discover(&folder, depth).map_err(|source| Error::Databases {
+        let mut go_on = |entries| budget.take(&budget.entries, entries);
+        let all = dr_lance::discover_while(&folder, depth, &mut go_on);
+        let all = all.map_err(|source| Error::Databases {
             path: folder.clone(),
             source,
         })?;
@@ -111,15 +171,21 @@ pub fn search(folders: &[PathBuf], depth: usize, cancel: &CancellationToken) -> 
             databases: &databases,
             seen: &mut seen,
             found: &mut found,
-            cancel,
+            budget: &budget,
         };
-        logs.walk(&folder, depth).map_err(|stop| match stop {
-            Stop::Cancelled => Error::Cancelled,
-            Stop::Unreadable(source) => Error::Folder {
-                path: folder.clone(),
-                source,
-            },
-        })?;
+        match logs.walk(&folder, depth) {
+            Ok(()) => {}
+            Err(Stop::Enough) => {
+                found.cut_short = true;
+                break;
+            }
+            Err(Stop::Unreadable(source)) => {
+                return Err(Error::Folder {
+                    path: folder.clone(),
+                    source,
+                });
+            }
+        }
     }
     name_apart(&mut found.sources);
     Ok(found)
@@ -145,7 +211,8 @@ fn database_of(database: dr_lance::Found) -> Suggestion {
 }
 
 enum Stop {
-    Cancelled,
+    /// The bounds are reached, or somebody ended the search.
+    Enough,
     Unreadable(std::io::Error),
 }
 
@@ -153,14 +220,11 @@ struct Logs<'a> {
     databases: &'a BTreeSet<PathBuf>,
     seen: &'a mut BTreeSet<PathBuf>,
     found: &'a mut Found,
-    cancel: &'a CancellationToken,
+    budget: &'a Budget<'a>,
 }
 
 impl Logs<'_> {
     fn walk(&mut self, folder: &Path, depth: usize) -> Result<(), Stop> {
-        if self.cancel.is_cancelled() {
-            return Err(Stop::Cancelled);
-        }
         if self.databases.contains(folder) || PSEUDO.iter().any(|pseudo| folder == Path::new(pseudo)) {
             return Ok(());
         }
@@ -168,6 +232,9 @@ impl Logs<'_> {
             .map_err(Stop::Unreadable)?
             .filter_map(Result::ok)
             .collect();
+        if !self.budget.take(&self.budget.entries, entries.len()) {
+            return Err(Stop::Enough);
+        }
         entries.sort_by_key(std::fs::DirEntry::file_name);
         for entry in entries {
             let Ok(kind) = entry.file_type() else { continue };
@@ -182,6 +249,9 @@ impl Logs<'_> {
                     other => other?,
                 }
             } else if kind.is_file() && is_log_name(&path) && self.seen.insert(path.clone()) {
+                if !self.budget.take(&self.budget.files, 1) {
+                    return Err(Stop::Enough);
+                }
                 self.look_into(path);
             }
         }

@@ -8,6 +8,7 @@
 mod application;
 pub mod check;
 pub mod drill;
+pub mod hold;
 pub(crate) mod probes;
 pub mod restore;
 pub mod snapshot;

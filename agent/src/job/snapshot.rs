@@ -1,6 +1,7 @@
 //! Takes a snapshot of the configured sources.
 
 use dr_lance::pins::FreeSpace;
+use dr_proto::model::HoldTerms;
 use dr_vault::progress::Progress;
 
 use super::probes;
@@ -19,6 +20,10 @@ pub struct Ask {
     pub reread: bool,
     /// Why, for whoever reads the list.
     pub reason: Option<String>,
+    /// Hold it once it is committed.
+    pub hold: Option<HoldTerms>,
+    /// The cut is right although it may look suspect: somebody looked.
+    pub accept: bool,
     /// Measure digests and golden answers afterwards.
     pub facts: bool,
 }
@@ -38,6 +43,9 @@ pub async fn run(session: &Session, ask: Ask, progress: &Progress) -> Result<Out
         staging: staging.path().to_owned(),
         reread: ask.reread,
         reason: ask.reason,
+        hold: ask.hold,
+        accept: ask.accept,
+        writer: session.state()?.writer()?.to_string(),
         pins: pin_limits(session),
         facts: ask.facts.then(|| facts(session)),
     };

@@ -5,6 +5,7 @@
 //! 2. Logs are verified from their descriptors; each source is stamped and judged [suspect](crate::cut::suspect)
 //!    or not, beside the snapshot before. Segments that the host has rotated away are carried over from there.
 //! 3. The vault stores what is new and commits the manifest. From here on the snapshot exists.
+//!    Where that was asked for it is held against retention at once.
 //! 4. A probe opens the held files through a socket and measures digests and golden answers: the facts.
 //!
 //! # Crash consistency
@@ -31,24 +32,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dr_proto::model::HoldTerms;
 use dr_vault::backup;
 use dr_vault::clock::SharedClock;
 use dr_vault::progress::Progress;
 use dr_vault::read::{Options as ReadOptions, SnapshotReader};
-use dr_vault::{Manifest, Repository, Window};
+use dr_vault::{Manifest, Repository, SnapshotId, Window};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ResolvedSource;
 use crate::cut::{self, Content, Cut};
 use crate::error::in_one_line;
-use crate::limits;
 use crate::stamp::Stamp;
+use crate::{hold, limits};
 use previous::Previous;
 
 pub use facts::Options as FactsOptions;
 pub use facts::{Disproved, Facts, FactsOutcome, load as load_facts, row_key};
 pub use inputs::EntryError;
-pub use outcome::{Outcome, SourceOutcome};
+pub use outcome::{HoldOutcome, Outcome, SourceOutcome};
 pub(crate) use outcome::{log_notes, notes};
 pub use watch::PinLimits;
 
@@ -74,6 +76,12 @@ pub struct Request {
     pub reread: bool,
     /// Why this snapshot is taken, for whoever reads the list.
     pub reason: Option<String>,
+    /// Hold it once it is committed.
+    pub hold: Option<HoldTerms>,
+    /// The cut is right although it may look suspect: somebody looked.
+    pub accept: bool,
+    /// Which machine this is.
+    pub writer: String,
     /// Ceilings of what the cut may hold on to.
     pub pins: PinLimits,
     /// How facts are measured; `None` leaves them out.
@@ -151,10 +159,15 @@ pub async fn run(
         .map(|source| source.name.as_str())
         .collect();
     let previous = Previous::find(repository, &names).await?;
-    let cut = hold(&request, clock, cancel).await?;
+    let cut = hold_sources(&request, clock, cancel).await?;
     dr_vault::failpoint::reach("snapshot.cut");
     let (cut, mut stamps) = stamping::stamp(cut, &previous, cancel).await?;
-    let suspects = stamping::suspects(&cut, &stamps, &previous);
+    let mut suspects = stamping::suspects(&cut, &stamps, &previous, &request.writer);
+    let mut accepted = None;
+    if request.accept {
+        accepted = stamping::first_suspect(&cut, &suspects);
+        suspects.fill(None);
+    }
     let brought = bring(repository, &request, &previous, &cut, &mut stamps, cancel).await?;
     let window = Window {
         from: cut.from,
@@ -175,6 +188,8 @@ pub async fn run(
         inputs,
         previous,
         reread: request.reread,
+        writer: Some(request.writer.clone()),
+        accepted: accepted.clone(),
         suspect: suspect.clone(),
         reason: request.reason.clone(),
         // One more than can compute, so that one may wait for the disk.
@@ -189,6 +204,7 @@ pub async fn run(
         (Err(error), None) => return Err(error.into()),
     };
     dr_vault::failpoint::reach("snapshot.committed");
+    let hold = keep(repository, &done.id, request.hold.as_ref(), clock).await;
     truncated(&cut, &mut sources);
     let seconds = started.elapsed().as_secs_f64();
     let measure = async |token: CancellationToken| match request.facts {
@@ -209,11 +225,31 @@ pub async fn run(
             length(cut.from, cut.at).as_secs_f64()
         },
         suspect,
+        accepted,
         stats: done.stats,
         sources,
+        hold,
         facts,
         seconds,
     })
+}
+
+/// Holds what was committed, if that was asked. The snapshot stands either way, so a failure is told and not returned.
+async fn keep(
+    repository: &Repository,
+    snapshot: &SnapshotId,
+    terms: Option<&HoldTerms>,
+    clock: &SharedClock,
+) -> HoldOutcome {
+    let Some(terms) = terms else {
+        return HoldOutcome::NotAsked;
+    };
+    match hold::set(repository, snapshot, terms, clock.now()).await {
+        Ok(hold) => HoldOutcome::Set(hold),
+        Err(error) => HoldOutcome::Missing {
+            reason: in_one_line(&error),
+        },
+    }
 }
 
 /// Name and version of this program, as manifests carry it.
@@ -280,7 +316,11 @@ fn truncated(cut: &Cut, sources: &mut [SourceOutcome]) {
 }
 
 #[tracing::instrument(name = "cut", skip_all, fields(otel.status_code = tracing::field::Empty))]
-async fn hold(request: &Request, clock: &SharedClock, cancel: &CancellationToken) -> Result<Cut, Error> {
+async fn hold_sources(
+    request: &Request,
+    clock: &SharedClock,
+    cancel: &CancellationToken,
+) -> Result<Cut, Error> {
     let (sources, staging) = (request.sources.clone(), request.staging.clone());
     let (clock, cancel) = (Arc::clone(clock), cancel.clone());
     let cut = tokio::task::spawn_blocking(move || cut::take(&sources, Some(staging), &*clock, &cancel));

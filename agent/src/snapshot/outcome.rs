@@ -1,6 +1,7 @@
 //! What is said of a committed snapshot.
 
 use dr_auditlog::carry;
+use dr_proto::model::HoldInfo;
 use dr_vault::{SnapshotId, backup};
 use serde::Serialize;
 
@@ -22,14 +23,33 @@ pub struct Outcome {
     pub window_seconds: f64,
     /// Why it is suspect, if it is.
     pub suspect: Option<String>,
+    /// Why it would be, had nobody said that it is right.
+    pub accepted: Option<String>,
     /// What was read and stored.
     pub stats: backup::Stats,
     /// Its sources with what must be said of them.
     pub sources: Vec<SourceOutcome>,
+    /// What came of holding it.
+    pub hold: HoldOutcome,
     /// What came of measuring facts.
     pub facts: FactsOutcome,
     /// How long it took until the commit, in seconds.
     pub seconds: f64,
+}
+
+/// What came of holding a snapshot that was just committed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldOutcome {
+    /// Nobody asked for it.
+    NotAsked,
+    /// It is held.
+    Set(HoldInfo),
+    /// It is not, although somebody asked.
+    Missing {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// One source of a committed snapshot.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use dr_vault::{Error, Manifest, Repository, SnapshotId};
 
+use crate::cut::Machine;
 use crate::stamp::Stamp;
 
 /// How many snapshots are looked through for a source: one that is in none of them is new, or as good as new.
@@ -18,6 +19,8 @@ const LOOK_BACK: usize = 64;
 pub(super) struct Previous {
     /// The newest of all.
     pub(super) id: Option<SnapshotId>,
+    /// The machine that took the newest of all.
+    writer: Option<String>,
     by_source: BTreeMap<String, Arc<Manifest>>,
 }
 
@@ -32,7 +35,10 @@ impl Previous {
             if manifest.suspect.is_some() {
                 continue;
             }
-            found.id.get_or_insert(snapshot.id);
+            if found.id.is_none() {
+                found.id = Some(snapshot.id);
+                found.writer.clone_from(&manifest.writer);
+            }
             let manifest = Arc::new(manifest);
             for name in sources.iter().filter(|name| manifest.source(name).is_some()) {
                 found
@@ -45,6 +51,14 @@ impl Previous {
             }
         }
         Ok(found)
+    }
+
+    /// Who took the newest, seen from the machine `writer`.
+    pub(super) fn machine(&self, writer: &str) -> Machine {
+        match &self.writer {
+            Some(before) if before != writer => Machine::Other,
+            _ => Machine::Same,
+        }
     }
 
     /// The manifest that holds a source last.

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::previous::Previous;
 use super::{Error, carry};
 use crate::config::ResolvedSource;
-use crate::cut::{self, Content, Cut, Held};
+use crate::cut::{self, Content, Cut, Machine};
 use crate::stamp::{LanceStamp, LogStamp, Stamp};
 
 /// Stamps every source; logs are read and verified for it.
@@ -77,10 +77,30 @@ fn log_stamp(
     })))
 }
 
-pub(super) fn suspects(cut: &Cut, stamps: &[Stamp], previous: &Previous) -> Vec<Option<String>> {
-    let judge =
-        |(held, stamp): (&Held, &Stamp)| cut::suspect(previous.stamp(&held.source.name).as_ref(), stamp);
-    cut.sources.iter().zip(stamps).map(judge).collect()
+/// Why each source is suspect, if it is. `writer` is this machine.
+pub(super) fn suspects(
+    cut: &Cut,
+    stamps: &[Stamp],
+    previous: &Previous,
+    writer: &str,
+) -> Vec<Option<String>> {
+    let machine = previous.machine(writer);
+    let before: Vec<Option<Stamp>> = cut
+        .sources
+        .iter()
+        .map(|held| previous.stamp(&held.source.name))
+        .collect();
+    // Then nothing says that these are the data of this host.
+    let unknown = machine == Machine::Other && before.iter().all(Option::is_none);
+    let judge = |(before, stamp): (&Option<Stamp>, &Stamp)| {
+        cut::suspect(before.as_ref(), stamp, machine).or_else(|| {
+            unknown.then(|| {
+                "this is the first snapshot of another machine, and the snapshots before have no source of that name"
+                    .to_owned()
+            })
+        })
+    };
+    before.iter().zip(stamps).map(judge).collect()
 }
 
 pub(super) fn first_suspect(cut: &Cut, suspects: &[Option<String>]) -> Option<String> {

@@ -7,6 +7,7 @@
 //!   cache/          local copy of the repository's index; can be removed at any time
 //!   heads/          what this host remembers of its repository: proof that no older state was put back
 //!   staging/        what a cut holds on to
+//!   writer          which machine this is: a host that was built anew has another
 //!   reports/        reports of drills
 //!   scratch/        restored files of drills, unless configured elsewhere
 //! ```
@@ -16,6 +17,7 @@
 
 mod lock;
 pub mod scratch;
+mod writer;
 
 use std::path::{Path, PathBuf};
 
@@ -99,6 +101,14 @@ impl StateDir {
     /// Reports of drills.
     pub fn reports(&self) -> PathBuf {
         self.root.join("reports")
+    }
+
+    /// The id of this machine, made at the first call.
+    ///
+    /// # Errors
+    /// When it can be neither read nor made.
+    pub fn writer(&self) -> Result<uuid::Uuid, Error> {
+        writer::id(&self.root)
     }
 
     /// Takes the lock, or says who has it.

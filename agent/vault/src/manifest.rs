@@ -44,6 +44,12 @@ pub struct Manifest {
     /// When the cut was taken, and how exact it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
+    /// The machine that wrote this: an id that the agent makes once in its state folder. A rebuilt host has another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writer: Option<String>,
+    /// Why this cut was suspect before somebody said that it is right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<String>,
     /// Why this cut is not to be trusted as a whole: kept, alarmed, never `latest`, never counted by retention.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspect: Option<String>,
@@ -75,6 +81,8 @@ impl Manifest {
             records: Vec::new(),
             sources: Vec::new(),
             window: None,
+            writer: None,
+            accepted: None,
             suspect: None,
             reason: None,
             tags: Vec::new(),

@@ -2,13 +2,15 @@
 
 use clap::{Args, Subcommand};
 use dr_proto::model::exit::Code;
+use dr_proto::model::units::Period;
 use dr_proto::model::{HostName, Selector};
 use dr_proto::view::{Agent, AgentState};
 use dr_terminal::{Table, Tone, Ui};
 use serde::Serialize;
 
-use super::token;
-use crate::error::Outcome;
+use super::{positive, said, token};
+use crate::coordinator::{Coordinator, Terms};
+use crate::error::{Failure, Outcome};
 use crate::session::Session;
 use crate::show::{dash, short_time};
 
@@ -34,10 +36,32 @@ enum Command {
         /// The host
         host: HostName,
     },
+    /// Let a host work that enrolled with a token which wants an approval
+    Approve {
+        /// The host
+        host: HostName,
+    },
+    /// The host was rebuilt or lost: refuse its old machine and make a token for the new one; labels and history stay
+    Replace(Replace),
     /// Refuse a host's certificates from now on and end its streams
     Revoke(Farewell),
     /// The host is gone for good: revoke it and expect it no more
     Retire(Farewell),
+}
+
+#[derive(Debug, Args)]
+struct Replace {
+    /// The host
+    host: HostName,
+    /// Why, for the audit log
+    #[arg(long, value_name = "TEXT", value_parser = said)]
+    reason: String,
+    /// How long the token may be used; an hour if not given, 30 days at most
+    #[arg(long, value_name = "TIME", value_parser = positive)]
+    valid_for: Option<Period>,
+    /// The new machine gets no task and no plan before somebody gives `drctl agent approve`
+    #[arg(long)]
+    needs_approval: bool,
 }
 
 #[derive(Debug, Args)]
@@ -94,6 +118,17 @@ async fn dispatch(session: &Session, command: Command) -> Outcome {
                 show(&session.ui, &agent)?;
             }
         }
+        Command::Approve { host } => {
+            let agent = coordinator.approve(host.to_string()).await?;
+            if session.ui.is_json() {
+                session.answer(&agent)?;
+            } else {
+                session
+                    .ui
+                    .data(&format!("{host} is approved; it is {}", agent.state))?;
+            }
+        }
+        Command::Replace(arguments) => replace(session, &coordinator, arguments).await?,
         Command::Revoke(Farewell { host, reason }) => {
             let ended = coordinator.revoke(host.to_string(), reason).await?;
             gone(session, host, AgentState::Revoked, Some(ended))?;
@@ -104,6 +139,27 @@ async fn dispatch(session: &Session, command: Command) -> Outcome {
         }
     }
     Ok(Code::Done)
+}
+
+async fn replace(session: &Session, coordinator: &Coordinator, arguments: Replace) -> Result<(), Failure> {
+    let terms = Terms {
+        valid_for: arguments.valid_for.map(|period| period.0),
+        needs_approval: arguments.needs_approval,
+    };
+    let replaced = coordinator
+        .replace(arguments.host.to_string(), arguments.reason, terms)
+        .await?;
+    if session.ui.is_json() {
+        session.answer(&replaced)?;
+        return Ok(());
+    }
+    token::hand_over(&session.ui, &replaced.token)?;
+    session.ui.say(&format!(
+        "The old machine of {} is refused; {} live streams ended. The first snapshot of the new one counts only if its \
+         data go on from the last",
+        arguments.host, replaced.streams_ended
+    ));
+    Ok(())
 }
 
 fn gone(session: &Session, host: HostName, state: AgentState, ended: Option<u32>) -> std::io::Result<()> {
@@ -123,7 +179,7 @@ fn gone(session: &Session, host: HostName, state: AgentState, ended: Option<u32>
 fn tone(state: AgentState) -> Tone {
     match state {
         AgentState::Connected => Tone::Good,
-        AgentState::Away | AgentState::Expected => Tone::Warn,
+        AgentState::Away | AgentState::Expected | AgentState::Pending => Tone::Warn,
         AgentState::Lost => Tone::Bad,
         AgentState::Revoked | AgentState::Retired => Tone::Dim,
     }
@@ -180,6 +236,9 @@ fn show(ui: &Ui, agent: &Agent) -> std::io::Result<()> {
     )?;
     line("enrolled", dash(agent.enrolled.map(short_time)))?;
     line("last seen", dash(agent.last_seen.map(short_time)))?;
+    if agent.machine > 1 {
+        line("machine", format!("number {} of this name", agent.machine))?;
+    }
     line(
         "certificate",
         format!("expires {}", dash(agent.certificate_expires.map(short_time))),
@@ -242,6 +301,9 @@ fn allows(agent: &Agent) -> String {
     }
     if allow.failover {
         parts.push("failover".to_owned());
+    }
+    if allow.release_holds {
+        parts.push("release of holds".to_owned());
     }
     dash(Some(parts.join("; ")).filter(|parts| !parts.is_empty()))
 }

@@ -6,17 +6,17 @@ use clap::{Args, Subcommand};
 use dr_proto::model::exit::Code;
 use dr_proto::model::units::{Period, Size};
 use dr_proto::model::{DrillKind, DrillWork, HostName, Loss, SourceKind, Work};
-use dr_proto::view::{RunDetail, Task, TaskEvent};
+use dr_proto::view::{Note, RunDetail, Task, TaskEvent};
 use dr_terminal::{Table, Ui};
 use serde::Serialize;
 
 use super::hosts::Hosts;
 use super::run::{self, Cancel};
 use super::wait::{self, Following, Waiting};
-use super::{positive, report};
+use super::{positive, report, said};
 use crate::coordinator::{Coordinator, Filter, What, Where};
 use crate::error::{Class, Failure, Outcome};
-use crate::evidence::tone;
+use crate::evidence::{self, tone};
 use crate::session::Session;
 use crate::show::{dash, length, short_time};
 
@@ -58,6 +58,17 @@ enum Command {
     },
     /// Cancel what of it has not ended
     Cancel(Cancel),
+    /// Write a note beside a drill, or beside any other work; it stays with the report
+    Note {
+        /// A task's id, a run's id, or the beginning of one
+        drill: String,
+        /// What is to be remembered; at most 4,000 bytes
+        #[arg(value_parser = said)]
+        text: String,
+        /// About this host of a run
+        #[arg(long, value_name = "HOST")]
+        host: Option<HostName>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -132,7 +143,42 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
         Command::Explain { drill, host } => explain(session, drill, host).await,
         Command::Watch { drill, following } => run::watch(session, drill, &following).await,
         Command::Cancel(arguments) => run::cancel(session, arguments).await,
+        Command::Note { drill, text, host } => note(session, drill, text, host).await,
     }
+}
+
+#[derive(Serialize)]
+struct Noted {
+    note: Note,
+}
+
+/// Writes a note beside the task that is named: by its id, or by its run and host. A run alone is noted as a whole.
+async fn note(session: &Session, id: String, text: String, host: Option<HostName>) -> Outcome {
+    let coordinator = session.coordinator().await?;
+    let work = async {
+        let id = match &host {
+            None => id,
+            Some(host) => {
+                let mut detail = coordinator.run(id.clone()).await?;
+                keep(&mut detail, &id, Some(host))?;
+                detail.tasks.swap_remove(0).id
+            }
+        };
+        Ok(coordinator.add_note(id, text, (session.now)()).await?)
+    };
+    let note = session.until_interrupted(work).await?;
+    if session.ui.is_json() {
+        session.answer(&Noted { note })?;
+    } else {
+        let about = note
+            .task
+            .as_ref()
+            .map_or_else(|| "the run".to_owned(), |task| format!("task {task}"));
+        session
+            .ui
+            .data(&format!("noted beside {about} at {}", short_time(note.at)))?;
+    }
+    Ok(Code::Done)
 }
 
 async fn start(session: &Session, arguments: Start) -> Outcome {
@@ -269,8 +315,11 @@ fn keep(detail: &mut RunDetail, id: &str, host: Option<&HostName>) -> Result<(),
             ));
         }
     }
-    let RunDetail { tasks, events, .. } = detail;
+    let RunDetail {
+        tasks, events, notes, ..
+    } = detail;
     events.retain(|event| tasks.iter().any(|task| task.id == event.task));
+    evidence::keep_notes(notes, |id| tasks.iter().any(|task| task.id == id));
     Ok(())
 }
 
@@ -302,7 +351,10 @@ fn tell(ui: &Ui, detail: &RunDetail) -> std::io::Result<()> {
             ui.data(&line(event))?;
         }
     }
-    Ok(())
+    if !detail.notes.is_empty() {
+        ui.data("")?;
+    }
+    evidence::notes(ui, &detail.notes, &detail.tasks)
 }
 
 fn line(event: &TaskEvent) -> String {

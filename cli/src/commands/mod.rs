@@ -9,6 +9,7 @@ mod context;
 mod doctor;
 mod drill;
 mod hosts;
+mod inventory;
 mod login;
 mod plan;
 mod report;
@@ -170,6 +171,14 @@ fn positive(text: &str) -> Result<Period, String> {
     }
 }
 
+/// A text that says something.
+fn said(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("it must say something".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// One screen of readiness, worst first
@@ -184,10 +193,13 @@ pub(crate) enum Command {
     /// Hosts and their agents: enrol, look, shut out
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Agent(agent::Arguments),
+    /// Which hosts should be there, and which are
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Inventory(inventory::Arguments),
     /// What hosts protect
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Source(source::Arguments),
-    /// Take snapshots, and look at them
+    /// Take snapshots, look at them, hold and release them
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Snapshot(snapshot::Arguments),
     /// Rehearse recoveries, and look at what they proved
@@ -230,6 +242,7 @@ impl Command {
             Self::Login(_) => "login",
             Self::Context(_) => "context",
             Self::Agent(_) => "agent",
+            Self::Inventory(_) => "inventory",
             Self::Source(_) => "source",
             Self::Snapshot(_) => "snapshot",
             Self::Drill(_) => "drill",
@@ -253,6 +266,7 @@ impl Command {
             Self::Login(arguments) => login::run(session, arguments).await,
             Self::Context(arguments) => context::run(session, arguments),
             Self::Agent(arguments) => agent::run(session, arguments).await,
+            Self::Inventory(arguments) => inventory::run(session, arguments).await,
             Self::Source(arguments) => source::run(session, arguments).await,
             Self::Snapshot(arguments) => snapshot::run(session, arguments).await,
             Self::Drill(arguments) => drill::run(session, arguments).await,

@@ -98,6 +98,8 @@ pub(super) async fn show(session: &Session, id: String, host: Option<HostName>) 
         let tasks: Vec<_> = evidence.tasks.iter().map(|piece| piece.task.clone()).collect();
         evidence::tasks(ui, &tasks)?;
     }
+    let tasks: Vec<_> = evidence.tasks.iter().map(|piece| piece.task.clone()).collect();
+    evidence::notes(ui, &evidence.notes, &tasks)?;
     evidence::verdict(ui, &evidence.run)?;
     Ok(Code::Done)
 }
@@ -116,6 +118,8 @@ async fn find(session: &Session, id: String, host: Option<HostName>) -> Result<E
             return Err(Failure::new(Class::NotFound, message).hint("`drctl run show RUN` lists its hosts"));
         }
     }
+    let tasks = &detail.tasks;
+    evidence::keep_notes(&mut detail.notes, |id| tasks.iter().any(|task| task.id == id));
     evidence::gather(&coordinator, detail)
         .await
         .doing(|| format!("gather the reports of `{id}`"))

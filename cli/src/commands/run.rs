@@ -197,6 +197,7 @@ fn page(ui: &Ui, detail: &RunDetail) -> std::io::Result<()> {
     }
     ui.data("")?;
     evidence::tasks(ui, &detail.tasks)?;
+    evidence::notes(ui, &detail.notes, &detail.tasks)?;
     evidence::verdict(ui, run)
 }
 

@@ -3,15 +3,16 @@
 use clap::{Args, Subcommand};
 use dr_proto::model::exit::Code;
 use dr_proto::model::units::{Period, Size};
-use dr_proto::model::{HostName, SnapshotWork, Work};
+use dr_proto::model::{HoldChange, HoldTerms, HoldWork, HostName, SnapshotWork, Work};
 use dr_proto::view::HostSnapshot;
 use dr_terminal::{Table, Tone, Ui};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::hosts::Hosts;
-use super::positive;
-use super::wait::{self, Waiting};
-use crate::coordinator::What;
+use super::wait::{self, Following, Waiting};
+use super::{positive, said};
+use crate::coordinator::{What, Where};
 use crate::error::{Class, Failure, Outcome};
 use crate::session::Session;
 use crate::show::short_time;
@@ -27,7 +28,7 @@ pub(crate) struct Arguments {
 enum Command {
     /// Take a snapshot on one host or on all that match
     Create(Create),
-    /// List snapshots, newest first; suspects are marked
+    /// List snapshots, newest first; suspects and held ones are marked
     List {
         /// Only those of this host
         #[arg(long, value_name = "HOST")]
@@ -41,6 +42,51 @@ enum Command {
         #[arg(long, value_name = "HOST")]
         host: Option<HostName>,
     },
+    /// Hold a snapshot: retention leaves it and what it needs alone
+    Hold(Hold),
+    /// End every hold on a snapshot
+    Release(Release),
+}
+
+#[derive(Debug, Args)]
+struct Hold {
+    /// The host
+    host: HostName,
+    /// `latest`, the snapshot's id, or the beginning of it
+    snapshot: String,
+    /// For how long, such as 30d; until it is released if not given
+    #[arg(long = "for", value_name = "TIME", value_parser = lasting)]
+    lasts: Option<Period>,
+    /// Why, for whoever reads the list
+    #[arg(long, value_name = "TEXT", value_parser = said)]
+    reason: String,
+    #[command(flatten)]
+    change: Change,
+}
+
+#[derive(Debug, Args)]
+struct Release {
+    /// The host
+    host: HostName,
+    /// `latest`, the snapshot's id, or the beginning of it
+    snapshot: String,
+    /// Why; it is kept beside the hold
+    #[arg(long, value_name = "TEXT", value_parser = said)]
+    reason: String,
+    #[command(flatten)]
+    change: Change,
+}
+
+#[derive(Debug, Args)]
+struct Change {
+    /// How long the host may take; four hours if not given
+    #[arg(long, value_name = "TIME", value_parser = positive)]
+    deadline: Option<Period>,
+    /// Ask for it and do not wait until it is done
+    #[arg(long)]
+    detach: bool,
+    #[command(flatten)]
+    following: Following,
 }
 
 #[derive(Debug, Args)]
@@ -56,11 +102,25 @@ struct Create {
     /// Why, for whoever reads the list
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// Hold it for so long, such as 30d: retention leaves it alone. The reason is that of the snapshot
+    #[arg(long, value_name = "TIME", requires = "reason", value_parser = lasting)]
+    hold: Option<Period>,
+    /// The cut is right although it looks suspect: you looked at the data. Later ones are compared with it
+    #[arg(long, requires = "reason")]
+    accept: bool,
     /// How long each host may take; four hours if not given
     #[arg(long, value_name = "TIME", value_parser = positive)]
     deadline: Option<Period>,
     #[command(flatten)]
     waiting: Waiting,
+}
+
+/// How long something is held: a second or more.
+fn lasting(text: &str) -> Result<Period, String> {
+    match positive(text) {
+        Ok(period) if period.0.as_secs() == 0 => Err("it must be a second or longer".to_owned()),
+        parsed => parsed,
+    }
 }
 
 #[derive(Serialize)]
@@ -78,7 +138,7 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
             } else if snapshots.is_empty() {
                 session.ui.say("No snapshots: `drctl snapshot create` takes one");
             } else {
-                list(&session.ui, &snapshots)?;
+                list(&session.ui, &snapshots, (session.now)())?;
             }
             Ok(Code::Done)
         }
@@ -87,18 +147,65 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
             if session.ui.is_json() {
                 session.answer(&found)?;
             } else {
-                show(&session.ui, &found)?;
+                show(&session.ui, &found, (session.now)())?;
             }
             Ok(Code::Done)
+        }
+        Command::Hold(arguments) => {
+            let set = HoldChange::Set(HoldTerms {
+                reason: arguments.reason.clone(),
+                lasts_seconds: arguments.lasts.map(|period| period.0.as_secs()),
+            });
+            let of = (arguments.host, arguments.snapshot);
+            change(session, of, set, arguments.reason, arguments.change).await
+        }
+        Command::Release(arguments) => {
+            let reason = arguments.reason.clone();
+            let of = (arguments.host, arguments.snapshot);
+            change(
+                session,
+                of,
+                HoldChange::Release { reason },
+                arguments.reason,
+                arguments.change,
+            )
+            .await
         }
     }
 }
 
+/// Lets the host's agent write into its repository what becomes of a snapshot's holds.
+async fn change(
+    session: &Session,
+    (host, snapshot): (HostName, String),
+    change: HoldChange,
+    reason: String,
+    how: Change,
+) -> Outcome {
+    let what = What::Work {
+        hosts: Where::Host(host),
+        work: Box::new(Work::Hold(HoldWork { snapshot, change })),
+        deadline: how.deadline.map(|period| period.0),
+        reason: Some(reason),
+    };
+    let waiting = Waiting {
+        wait: !how.detach,
+        following: how.following,
+    };
+    wait::start(session, what, &waiting).await
+}
+
 async fn create(session: &Session, arguments: Create) -> Outcome {
+    let hold = arguments.hold.map(|period| HoldTerms {
+        reason: arguments.reason.clone().unwrap_or_default(),
+        lasts_seconds: Some(period.0.as_secs()),
+    });
     let work = SnapshotWork {
         sources: arguments.sources,
         reread: arguments.reread,
         reason: arguments.reason.clone(),
+        hold,
+        accept: arguments.accept,
     };
     let what = What::Work {
         hosts: arguments.hosts.where_to(),
@@ -141,7 +248,7 @@ fn find(snapshots: Vec<HostSnapshot>, wanted: &str) -> Result<HostSnapshot, Fail
     }
 }
 
-fn list(ui: &Ui, snapshots: &[HostSnapshot]) -> std::io::Result<()> {
+fn list(ui: &Ui, snapshots: &[HostSnapshot], now: Timestamp) -> std::io::Result<()> {
     let mut table = Table::new(&["host", "snapshot", "cut", "size", "sources", "notes"]);
     for HostSnapshot { host, snapshot } in snapshots {
         let mut notes = Vec::new();
@@ -152,6 +259,7 @@ fn list(ui: &Ui, snapshots: &[HostSnapshot]) -> std::io::Result<()> {
                 .map(|why| ui.paint(Tone::Bad, &format!("suspect: {why}"))),
         );
         notes.extend((!snapshot.exact).then(|| "window".to_owned()));
+        notes.extend(snapshot.hold.as_ref().map(|hold| hold.note(now)));
         notes.extend(snapshot.reason.clone());
         table.row([
             host.clone(),
@@ -165,7 +273,7 @@ fn list(ui: &Ui, snapshots: &[HostSnapshot]) -> std::io::Result<()> {
     table.print(ui)
 }
 
-fn show(ui: &Ui, found: &HostSnapshot) -> std::io::Result<()> {
+fn show(ui: &Ui, found: &HostSnapshot, now: Timestamp) -> std::io::Result<()> {
     let snapshot = &found.snapshot;
     let cut = if snapshot.exact { "exact" } else { "a window" };
     ui.data(&format!("snapshot  {}", snapshot.id))?;
@@ -175,6 +283,9 @@ fn show(ui: &Ui, found: &HostSnapshot) -> std::io::Result<()> {
     ui.data(&format!("sources   {}", snapshot.sources.join(", ")))?;
     if let Some(reason) = &snapshot.reason {
         ui.data(&format!("reason    {reason}"))?;
+    }
+    if let Some(hold) = &snapshot.hold {
+        ui.data(&format!("hold      {}", hold.note(now)))?;
     }
     if let Some(why) = &snapshot.suspect {
         ui.data(&ui.paint(Tone::Bad, &format!("SUSPECT   {why}")))?;

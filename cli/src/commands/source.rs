@@ -24,7 +24,7 @@ enum Command {
         /// Only those of this host
         #[arg(long, value_name = "HOST")]
         host: Option<HostName>,
-        /// Only those that no enabled plan covers
+        /// Only those that no enabled plan covers or leaves out: configured, or found and not configured
         #[arg(long)]
         uncovered: bool,
     },
@@ -58,8 +58,15 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
     let mut table = Table::new(&["host", "source", "kind", "plans", "path", "notes"]);
     for entry in &sources {
         let source = &entry.source;
-        let found = (!source.configured).then(|| "found, not configured".to_owned());
-        let notes: Vec<String> = found.into_iter().chain(source.problem.clone()).collect();
+        let found = (!source.configured).then(|| "found, not configured in its agent.toml".to_owned());
+        let left_out = entry
+            .excluded
+            .then(|| "its host is left out by a plan".to_owned());
+        let notes: Vec<String> = found
+            .into_iter()
+            .chain(left_out)
+            .chain(source.problem.clone())
+            .collect();
         table.row([
             entry.host.clone(),
             source.name.clone(),

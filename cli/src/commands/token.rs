@@ -11,7 +11,7 @@ use dr_terminal::{Table, Ui};
 use serde::Serialize;
 
 use super::positive;
-use crate::coordinator::Coordinator;
+use crate::coordinator::{Coordinator, Terms};
 use crate::error::Outcome;
 use crate::session::Session;
 use crate::show::{dash, short_time};
@@ -37,6 +37,9 @@ struct Create {
     /// How long it may be used; an hour if not given, 30 days at most
     #[arg(long, value_name = "TIME", value_parser = positive)]
     valid_for: Option<Period>,
+    /// The host gets no task and no plan before somebody gives `drctl agent approve`
+    #[arg(long)]
+    needs_approval: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -96,21 +99,32 @@ pub(super) async fn run(session: &Session, coordinator: &Coordinator, arguments:
 async fn create(session: &Session, coordinator: &Coordinator, create: Create) -> Outcome {
     let labels: BTreeMap<String, String> = create.labels.into_iter().collect();
     let host = create.host.map(|host| host.to_string());
-    let valid_for = create.valid_for.map(|period| period.0);
-    let token = coordinator.create_token(host, labels, valid_for).await?;
+    let terms = Terms {
+        valid_for: create.valid_for.map(|period| period.0),
+        needs_approval: create.needs_approval,
+    };
+    let token = coordinator.create_token(host, labels, terms).await?;
     if session.ui.is_json() {
         session.answer(&token)?;
         return Ok(Code::Done);
     }
-    // The text alone on stdout, so that it can be piped into a file.
-    session.ui.data(token.text.as_deref().unwrap_or_default())?;
-    session.ui.say(&format!(
+    hand_over(&session.ui, &token)?;
+    Ok(Code::Done)
+}
+
+/// The text alone on stdout, so that it can be piped into a file.
+pub(super) fn hand_over(ui: &Ui, token: &Token) -> std::io::Result<()> {
+    ui.data(token.text.as_deref().unwrap_or_default())?;
+    ui.say(&format!(
         "Token {} enrols {} once, until {}; it is not shown again. On the host: `dr-agent enroll --token-file FILE`",
         token.id,
         token.host.as_deref().unwrap_or("any host"),
         short_time(token.expires)
     ));
-    Ok(Code::Done)
+    if token.needs_approval {
+        ui.say("It then waits for `drctl agent approve HOST`");
+    }
+    Ok(())
 }
 
 fn list(ui: &Ui, tokens: &[Token], now: jiff::Timestamp) -> std::io::Result<()> {
@@ -121,6 +135,7 @@ fn list(ui: &Ui, tokens: &[Token], now: jiff::Timestamp) -> std::io::Result<()> 
         let state = match token.used {
             Some(_) => "used",
             None if token.expires <= now => "expired",
+            None if token.needs_approval => "open, to be approved",
             None => "open",
         };
         let labels: Vec<String> = token

@@ -3,12 +3,74 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dr_proto::view::{Agent, HostSnapshot, SourceCoverage, Status, Suspended, Token};
+use dr_proto::model::expected::ExpectedHost;
+use dr_proto::view::{
+    Agent, HostSnapshot, Imported, InventoryDiff, Replaced, SourceCoverage, Status, Suspended, Token,
+};
 use dr_proto::{v1, wire};
 
 use super::{CallError, Coordinator, read, read_all};
 
+/// What a token allows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// How long it may be used; `None`: the coordinator's default.
+    pub(crate) valid_for: Option<Duration>,
+    /// Whether the host gets nothing to do before an operator approves it.
+    pub(crate) needs_approval: bool,
+}
+
 impl Coordinator {
+    pub(crate) async fn replace(
+        &self,
+        host: String,
+        reason: String,
+        terms: Terms,
+    ) -> Result<Replaced, CallError> {
+        const DOING: &str = "replace an agent";
+        let ask = async |request| self.client.fleet().replace_agent(request).await;
+        let question = v1::ReplaceAgentRequest {
+            host,
+            reason,
+            valid_for: terms.valid_for.map(wire::duration),
+            needs_approval: terms.needs_approval,
+        };
+        let answer = self.ask(DOING, question, ask).await?;
+        read(DOING, answer)
+    }
+
+    pub(crate) async fn import_inventory(&self, hosts: Vec<ExpectedHost>) -> Result<Imported, CallError> {
+        let hosts = hosts
+            .into_iter()
+            .map(|ExpectedHost { host, labels }| v1::ExpectedHost {
+                host: host.to_string(),
+                labels: labels
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.clone()))
+                    .collect(),
+            });
+        let question = v1::ImportInventoryRequest {
+            hosts: hosts.collect(),
+        };
+        let ask = async |request| self.client.fleet().import_inventory(request).await;
+        let answer = self.ask("hand the list over", question, ask).await?;
+        Ok(answer.into())
+    }
+
+    pub(crate) async fn inventory_diff(&self) -> Result<InventoryDiff, CallError> {
+        const DOING: &str = "compare the list with the fleet";
+        let ask = async |request| self.client.fleet().get_inventory_diff(request).await;
+        let answer = self.ask(DOING, v1::GetInventoryDiffRequest {}, ask).await?;
+        read(DOING, answer)
+    }
+
+    pub(crate) async fn approve(&self, host: String) -> Result<Agent, CallError> {
+        const DOING: &str = "approve an agent";
+        let ask = async |request| self.client.fleet().approve_agent(request).await;
+        let answer = self.ask(DOING, v1::ApproveAgentRequest { host }, ask).await?;
+        read(DOING, answer)
+    }
+
     pub(crate) async fn status(&self) -> Result<Status, CallError> {
         const DOING: &str = "ask for the status";
         let ask = async |request| self.client.fleet().get_status(request).await;
@@ -62,13 +124,14 @@ impl Coordinator {
         &self,
         host: Option<String>,
         labels: BTreeMap<String, String>,
-        valid_for: Option<Duration>,
+        terms: Terms,
     ) -> Result<Token, CallError> {
         const DOING: &str = "make a token";
         let question = v1::CreateTokenRequest {
             host: host.unwrap_or_default(),
             labels: labels.into_iter().collect(),
-            valid_for: valid_for.map(wire::duration),
+            valid_for: terms.valid_for.map(wire::duration),
+            needs_approval: terms.needs_approval,
         };
         let ask = async |request| self.client.fleet().create_token(request).await;
         let answer = self.ask(DOING, question, ask).await?;

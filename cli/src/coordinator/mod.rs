@@ -15,6 +15,7 @@ use dr_proto::tls::{self, ConnectTimeouts, Connector, Reloading, Role};
 use tonic::{Request, Response, Status};
 
 pub(crate) use call::CallError;
+pub(crate) use fleet::Terms;
 pub(crate) use runs::{Filter, Start, What, Where};
 
 use crate::contexts::Resolved;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dr_proto::model::{HostName, Selector, Work};
-use dr_proto::view::{Document, Run, RunDetail, RunEvent};
+use dr_proto::view::{Document, Note, Run, RunDetail, RunEvent};
 use dr_proto::{v1, wire};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
@@ -49,13 +49,15 @@ pub(crate) struct Start {
 impl Start {
     /// A run asked for at `at`.
     pub(crate) fn new(what: What, at: Timestamp) -> Self {
-        let seconds = at.as_second().max(0).unsigned_abs();
-        let nanos = at.subsec_nanosecond().max(0).unsigned_abs();
-        Self {
-            id: Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos)),
-            what,
-        }
+        Self { id: new_id(at), what }
     }
+}
+
+/// An id for what is asked for at `at`.
+fn new_id(at: Timestamp) -> Uuid {
+    let seconds = at.as_second().max(0).unsigned_abs();
+    let nanos = at.subsec_nanosecond().max(0).unsigned_abs();
+    Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos))
 }
 
 /// Which runs to list.
@@ -178,6 +180,21 @@ impl Coordinator {
             .ask("ask for a report", v1::GetReportRequest { id }, ask)
             .await?;
         Ok(answer.into())
+    }
+}
+
+impl Coordinator {
+    /// Adds a note that is written at `at`.
+    pub(crate) async fn add_note(&self, id: String, text: String, at: Timestamp) -> Result<Note, CallError> {
+        const DOING: &str = "add the note";
+        let ask = async |request| self.client.runs().add_note(request).await;
+        let question = v1::AddNoteRequest {
+            id,
+            text,
+            request_id: new_id(at).to_string(),
+        };
+        let answer = self.ask(DOING, question, ask).await?;
+        read(DOING, answer)
     }
 }
 

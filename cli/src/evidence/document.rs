@@ -1,7 +1,7 @@
 //! Reports of agents, drawn for people. What this version cannot read is shown as it came.
 
 use dr_proto::model::units::Size;
-use dr_proto::model::{Finding, Report, Verdict};
+use dr_proto::model::{Finding, HoldInfo, Report, Verdict};
 use dr_terminal::{Tone, Ui, page};
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,6 +20,7 @@ pub(crate) fn draw(ui: &Ui, kind: &str, document: &Value) -> std::io::Result<()>
         "check" => with(ui, document, check),
         "restore" if document.get("placements").is_some() => with(ui, document, plan),
         "restore" => with(ui, document, restored),
+        "hold" => with(ui, document, held),
         _ => raw(ui, document),
     }
 }
@@ -49,6 +50,22 @@ struct Snapshot {
     stats: Stats,
     sources: Vec<SnapshotSource>,
     seconds: f64,
+    #[serde(default)]
+    accepted: Option<String>,
+    #[serde(default)]
+    hold: HoldOutcome,
+}
+
+/// What became of a hold that was asked for with a snapshot.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum HoldOutcome {
+    #[default]
+    NotAsked,
+    Set(HoldInfo),
+    Missing {
+        reason: String,
+    },
 }
 
 #[derive(Deserialize)]
@@ -82,6 +99,16 @@ fn snapshot(ui: &Ui, snapshot: &Snapshot) -> std::io::Result<()> {
     ))?;
     if let Some(why) = &snapshot.suspect {
         ui.data(&ui.paint(Tone::Bad, &format!("  SUSPECT: {why}")))?;
+    }
+    if let Some(why) = &snapshot.accepted {
+        ui.data(&format!("  accepted, although it looked suspect: {why}"))?;
+    }
+    match &snapshot.hold {
+        HoldOutcome::NotAsked => {}
+        HoldOutcome::Set(hold) => ui.data(&format!("  {}", terms(hold)))?,
+        HoldOutcome::Missing { reason } => {
+            ui.data(&ui.paint(Tone::Bad, &format!("  NOT HELD, retention may take it: {reason}")))?;
+        }
     }
     let stats = &snapshot.stats;
     ui.data(&format!(
@@ -253,6 +280,31 @@ fn restored(ui: &Ui, restored: &Restored) -> std::io::Result<()> {
         ))?;
     }
     rest(ui, restored.metadata_missing.len())
+}
+
+#[derive(Deserialize)]
+struct Held {
+    snapshot: String,
+    set: Option<HoldInfo>,
+    released: Vec<HoldInfo>,
+}
+
+/// A hold as it was when the report was written: a report does not age.
+fn terms(hold: &HoldInfo) -> String {
+    hold.note(hold.created)
+}
+
+fn held(ui: &Ui, held: &Held) -> std::io::Result<()> {
+    let id = &held.snapshot;
+    match &held.set {
+        Some(hold) => ui.data(&format!("snapshot {id} is {}", terms(hold)))?,
+        None if held.released.is_empty() => ui.data(&format!("nothing held snapshot {id}"))?,
+        None => ui.data(&format!("snapshot {id} is held no longer"))?,
+    }
+    for hold in held.released.iter().take(MOST) {
+        ui.data(&format!("  released: {}", terms(hold)))?;
+    }
+    rest(ui, held.released.len())
 }
 
 fn rest(ui: &Ui, count: usize) -> std::io::Result<()> {

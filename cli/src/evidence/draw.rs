@@ -2,10 +2,11 @@
 
 use dr_proto::model::{Cause, Finding, RunState, TaskState, Verdict};
 use dr_proto::render;
-use dr_proto::view::{Run, Task};
+use dr_proto::view::{Note, Run, Task};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::notes::said;
 use super::{Evidence, Piece};
 use crate::show::{dash, length, short_time};
 
@@ -21,8 +22,17 @@ impl Evidence {
             ),
             verdict: of_run(run.state),
             figures: figures(run, &self.tasks),
-            subjects: self.tasks.iter().flat_map(subjects).collect(),
-            notes: run.explanation.iter().cloned().collect(),
+            subjects: self
+                .tasks
+                .iter()
+                .flat_map(|piece| subjects(piece, &self.notes))
+                .collect(),
+            notes: run
+                .explanation
+                .iter()
+                .cloned()
+                .chain(self.notes.iter().filter(|note| note.task.is_none()).map(said))
+                .collect(),
         }
     }
 }
@@ -64,8 +74,14 @@ fn figures(run: &Run, tasks: &[Piece]) -> Vec<(String, String)> {
 }
 
 /// The task itself, then every source that its report tells of.
-fn subjects(piece: &Piece) -> Vec<render::Subject> {
-    let mut subjects = vec![whole(&piece.task)];
+fn subjects(piece: &Piece, notes: &[Note]) -> Vec<render::Subject> {
+    let of_task = notes
+        .iter()
+        .filter(|note| note.task.as_ref() == Some(&piece.task.id));
+    let mut subjects = vec![render::Subject {
+        notes: of_task.map(said).collect(),
+        ..whole(&piece.task)
+    }];
     if let Some(report) = piece.drill() {
         let of_drill = render::Evidence::from(&report);
         subjects.extend(

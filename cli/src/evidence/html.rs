@@ -37,6 +37,7 @@ fn time(seconds: &Option<f64>) -> String {
 #[cfg(test)]
 mod tests {
     use dr_proto::model::{RunState, TaskState};
+    use dr_proto::view::Note;
 
     use super::super::Piece;
     use super::*;
@@ -52,9 +53,16 @@ mod tests {
                 task: lost,
                 report: None,
             }],
+            notes: vec![Note {
+                task: Some("task-db-1".to_owned()),
+                at: "2026-01-01T00:00:00Z".parse().unwrap(),
+                by: "ana".to_owned(),
+                text: "<b>looked</b> at it".to_owned(),
+            }],
         };
         let page = html(&evidence).unwrap();
         assert!(!page.contains("<script>"), "{page}");
         assert!(page.contains("db-1") && page.contains("alert(1)"), "{page}");
+        assert!(!page.contains("<b>") && page.contains("looked"), "{page}");
     }
 }

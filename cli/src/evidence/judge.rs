@@ -7,14 +7,22 @@ use dr_proto::view::RunDetail;
 /// The word of agents for rights that lack: a repository that does not open with the host's key, or a store that
 /// refuses its credentials.
 const DENIED: &str = "denied";
+/// The word of agents for a snapshot, source or table that is not there.
+const NOT_FOUND: &str = "not_found";
 
 /// The worst host decides: 1 before 2 before 3. One host alone that does not allow what was asked, or is not allowed to
-/// do it, is `denied`.
+/// do it, is `denied`; one that has not got what was named is `not found`, for nothing was disproved.
 pub(crate) fn code(detail: &RunDetail) -> Code {
     if let [task] = detail.tasks.as_slice()
         && (task.state == TaskState::Refused || task.cause.as_deref() == Some(DENIED))
     {
         return Code::Denied;
+    }
+    if let [task] = detail.tasks.as_slice()
+        && task.state.is_final()
+        && task.cause.as_deref() == Some(NOT_FOUND)
+    {
+        return Code::NotFound;
     }
     match detail.run.state {
         RunState::Passed => Code::Done,
@@ -40,6 +48,7 @@ mod tests {
             run: run(state),
             tasks,
             events: Vec::new(),
+            notes: Vec::new(),
         })
     }
 
@@ -55,20 +64,25 @@ mod tests {
     }
 
     #[test]
-    fn one_host_without_rights_is_denied_and_not_disproved() {
-        let denied = |states: &[TaskState]| {
+    fn one_host_without_rights_or_without_what_was_named_has_disproved_nothing() {
+        let ended = |cause: &str, states: &[TaskState]| {
             let tasks = states.iter().map(|state| dr_proto::view::Task {
-                cause: Some(DENIED.to_owned()),
+                cause: Some(cause.to_owned()),
                 ..task("db", *state)
             });
             code(&RunDetail {
                 run: run(RunState::settle(states.iter().copied()).unwrap()),
                 tasks: tasks.collect(),
                 events: Vec::new(),
+                notes: Vec::new(),
             })
         };
-        assert_eq!(denied(&[TaskState::Failed]), Code::Denied);
-        assert_eq!(denied(&[TaskState::Failed, TaskState::Failed]), Code::Disproved);
+        let both = [TaskState::Failed, TaskState::Failed];
+        assert_eq!(ended(DENIED, &[TaskState::Failed]), Code::Denied);
+        assert_eq!(ended(DENIED, &both), Code::Disproved);
+        assert_eq!(ended(NOT_FOUND, &[TaskState::Failed]), Code::NotFound);
+        assert_eq!(ended(NOT_FOUND, &[TaskState::Inconclusive]), Code::NotFound);
+        assert_eq!(ended(NOT_FOUND, &both), Code::Disproved);
     }
 
     #[test]

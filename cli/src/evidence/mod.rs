@@ -4,11 +4,12 @@ mod document;
 mod draw;
 mod html;
 mod judge;
+mod notes;
 pub(crate) mod outputs;
 mod table;
 
 use dr_proto::model::{Report, TaskState, Work};
-use dr_proto::view::{Document, Run, RunDetail, Task};
+use dr_proto::view::{Document, Note, Run, RunDetail, Task};
 use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 use serde_json::Value;
@@ -16,6 +17,7 @@ use serde_json::Value;
 pub(crate) use document::draw;
 pub(crate) use html::html;
 pub(crate) use judge::code;
+pub(crate) use notes::{keep as keep_notes, print as notes};
 pub(crate) use table::{tasks, verdict};
 
 use crate::coordinator::{CallError, Coordinator};
@@ -30,6 +32,8 @@ pub(crate) struct Evidence {
     pub(crate) run: Run,
     /// Its tasks, worst first, each with its report if there is one.
     pub(crate) tasks: Vec<Piece>,
+    /// What operators wrote beside it, oldest first.
+    pub(crate) notes: Vec<Note>,
 }
 
 /// One task with what it measured.
@@ -43,7 +47,7 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
-    /// `snapshot`, `drill`, `restore` or `check`.
+    /// `snapshot`, `drill`, `restore`, `check` or `hold`.
     pub(crate) fn kind(&self) -> Option<&'static str> {
         self.task.work.as_ref().map(Work::word)
     }
@@ -98,6 +102,7 @@ impl Evidence {
         Self {
             run: detail.run,
             tasks: tasks.collect(),
+            notes: detail.notes,
         }
     }
 }
@@ -122,6 +127,7 @@ pub(crate) async fn gather(coordinator: &Coordinator, detail: RunDetail) -> Resu
     Ok(Evidence {
         run: detail.run,
         tasks: pieces.buffered(PARALLEL).try_collect().await?,
+        notes: detail.notes,
     })
 }
 

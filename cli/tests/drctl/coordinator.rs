@@ -144,7 +144,7 @@ impl v1::fleet_server::Fleet for Script {
         self.note("list_sources", &request)?;
         let mut sources = samples::sources();
         if request.get_ref().uncovered {
-            sources.retain(|source| source.plans.is_empty());
+            sources.retain(|source| source.plans.is_empty() && !source.excluded);
         }
         Ok(Response::new(v1::ListSourcesResponse { sources }))
     }
@@ -195,6 +195,47 @@ impl v1::fleet_server::Fleet for Script {
     ) -> Answer<v1::RetireAgentResponse> {
         self.note("retire_agent", &request)?;
         Ok(Response::new(v1::RetireAgentResponse {}))
+    }
+
+    async fn replace_agent(
+        &self,
+        request: Request<v1::ReplaceAgentRequest>,
+    ) -> Answer<v1::ReplaceAgentResponse> {
+        self.note("replace_agent", &request)?;
+        let token = samples::tokens().remove(0);
+        Ok(Response::new(v1::ReplaceAgentResponse {
+            streams_ended: 1,
+            token: Some(v1::Token {
+                text: "drt1.SECRET".to_owned(),
+                ..token
+            }),
+        }))
+    }
+
+    async fn import_inventory(
+        &self,
+        request: Request<v1::ImportInventoryRequest>,
+    ) -> Answer<v1::ImportInventoryResponse> {
+        self.note("import_inventory", &request)?;
+        let hosts = u32::try_from(request.get_ref().hosts.len()).expect("few hosts");
+        Ok(Response::new(v1::ImportInventoryResponse {
+            hosts,
+            added: hosts,
+            removed: 1,
+        }))
+    }
+
+    async fn get_inventory_diff(
+        &self,
+        request: Request<v1::GetInventoryDiffRequest>,
+    ) -> Answer<v1::InventoryDiff> {
+        self.note("get_inventory_diff", &request)?;
+        Ok(Response::new(samples::inventory_diff()))
+    }
+
+    async fn approve_agent(&self, request: Request<v1::ApproveAgentRequest>) -> Answer<v1::Agent> {
+        self.note("approve_agent", &request)?;
+        Ok(Response::new(samples::agent()))
     }
 
     async fn suspend(&self, request: Request<v1::SuspendRequest>) -> Answer<v1::SuspensionEntry> {
@@ -304,6 +345,14 @@ impl v1::runs_server::Runs for Script {
         report
             .map(Response::new)
             .ok_or_else(|| Status::not_found("no report"))
+    }
+
+    async fn add_note(&self, request: Request<v1::AddNoteRequest>) -> Answer<v1::Note> {
+        self.note("add_note", &request)?;
+        let v1::AddNoteRequest { id, text, .. } = request.into_inner();
+        let known = self.run().tasks.iter().any(|task| task.id == id);
+        let about = if known { id } else { String::new() };
+        Ok(Response::new(samples::note(&about, 300, &text)))
     }
 }
 

@@ -79,6 +79,24 @@ async fn what_changes_something_says_so_and_sends_what_was_asked() {
         .await
         .ends(0);
     assert_eq!(token.out, "drt1.SECRET\n", "the token alone is on stdout");
+    let replaced = machine
+        .run(&[
+            "agent",
+            "replace",
+            "db-3",
+            "--reason",
+            "disk died",
+            "--needs-approval",
+        ])
+        .await
+        .ends(0);
+    assert_eq!(replaced.out, "drt1.SECRET\n", "the token alone is on stdout");
+    assert!(replaced.err.contains("1 live streams ended"), "{}", replaced.err);
+    machine
+        .run(&["agent", "approve", "db-1"])
+        .await
+        .ends(0)
+        .says("db-1 is approved; it is connected");
     machine
         .run(&["suspend", "--reason", "maintenance", "--for", "2h"])
         .await
@@ -103,6 +121,8 @@ async fn what_changes_something_says_so_and_sends_what_was_asked() {
     let script = &machine.script;
     assert!(script.asked("revoke_agent")[0].contains("stolen"));
     assert!(script.asked("create_token")[0].contains("seconds: 7200"));
+    let replaced = script.asked("replace_agent");
+    assert!(replaced[0].contains("disk died") && replaced[0].contains("needs_approval: true"));
     assert!(script.asked("suspend")[0].contains("maintenance"));
     assert!(script.asked("enable_plan")[0].contains("enabled: false"));
 }
@@ -163,13 +183,138 @@ async fn work_is_asked_for_as_it_was_said() {
         "pre-upgrade",
     ])
     .await;
-    for part in ["Select(\"env=prod\")", "reason: \"pre-upgrade\""] {
+    for part in ["Select(\"env=prod\")", "reason: \"pre-upgrade\"", "hold: None"] {
         assert!(snapshot.contains(part), "{part} is not in {snapshot}");
     }
+    let held = asked(&[
+        "snapshot", "create", "--host", "db-1", "--hold", "30d", "--reason", "OPS-1",
+    ])
+    .await;
+    for part in ["HoldTerms { reason: \"OPS-1\"", "seconds: 2592000"] {
+        assert!(held.contains(part), "{part} is not in {held}");
+    }
+    machine
+        .run(&["snapshot", "create", "--host", "db-1", "--hold", "30d"])
+        .await
+        .ends(64)
+        .says("--reason");
+    let hold = asked(&[
+        "snapshot", "hold", "db-1", "0192b", "--for", "2d", "--reason", "OPS-1", "--detach",
+    ])
+    .await;
+    for part in ["Host(\"db-1\")", "snapshot: \"0192b\"", "Set(", "seconds: 172800"] {
+        assert!(hold.contains(part), "{part} is not in {hold}");
+    }
+    let release = asked(&[
+        "snapshot", "release", "db-1", "0192b", "--reason", "done", "--detach",
+    ])
+    .await;
+    assert!(release.contains("Release("), "{release}");
     let plan = asked(&["run", "start", "weekly"]).await;
     assert!(plan.contains("Plan(\"weekly\")"), "{plan}");
     let check = asked(&["check", "vector-db", "--host", "db-1", "--detach"]).await;
     assert!(check.contains("kind: VectorDb"), "{check}");
+}
+
+#[tokio::test]
+async fn a_note_goes_beside_what_was_named_and_into_every_report() {
+    let machine = Machine::new().await;
+    fn note<'a>(more: &[&'a str]) -> Vec<&'a str> {
+        [&["drill", "note", "0192", "OPS-1: looked at it"], more].concat()
+    }
+    machine.run(&note(&[])).await.ends(0).says("noted beside the run");
+    let of_host = machine.run(&note(&["--host", "db-2", "--output", "json"])).await;
+    let of_host = of_host.ends(0).json();
+    assert_eq!(of_host["note"]["text"], "OPS-1: looked at it");
+    let task = of_host["note"]["task"].as_str().expect("the host's task");
+    let asked = machine.script.asked("add_note");
+    assert!(asked[0].contains("id: \"0192\""), "{asked:?}");
+    assert!(asked[1].contains(task), "{asked:?}");
+    machine
+        .run(&note(&["--host", "db-9"]))
+        .await
+        .ends(66)
+        .says("db-9");
+    machine.run(&["drill", "note", "0192", "  "]).await.ends(64);
+    for format in ["json", "html", "markdown", "junit"] {
+        let report = machine
+            .run(&["report", "export", "0192", "--format", format])
+            .await
+            .ends(0);
+        assert!(
+            report.out.contains("restored from the snapshot before"),
+            "{}",
+            report.out
+        );
+        let says = report.out.contains("the disk was swapped");
+        // Build servers show what belongs to a case; the run as a whole is none.
+        assert_eq!(says, format != "junit", "{}", report.out);
+    }
+    for command in [&["report", "show", "0192"][..], &["run", "show", "0192"]] {
+        machine.run(command).await.ends(0).says("the disk was swapped");
+    }
+    let other = machine
+        .run(&["drill", "explain", "0192", "--host", "db-1"])
+        .await
+        .ends(0);
+    assert!(
+        !other.out.contains("restored from"),
+        "it is about db-2: {}",
+        other.out
+    );
+}
+
+#[tokio::test]
+async fn a_list_of_hosts_is_handed_over_whole_or_not_at_all() {
+    let machine = Machine::new().await;
+    let file = machine.path("hosts.json");
+    let import = ["inventory", "import", file.to_str().expect("UTF-8")];
+    std::fs::write(
+        &file,
+        r#"[{ "host": "db-1", "labels": { "env": "prod" } }, { "host": "db-2" }]"#,
+    )
+    .expect("write");
+    machine
+        .run(&import)
+        .await
+        .ends(0)
+        .says("2 hosts are expected: 2 more than before, 1 no longer")
+        .says("drctl agent retire");
+    let asked = machine.script.asked("import_inventory");
+    assert!(asked[0].contains("\"env\": \"prod\""), "{asked:?}");
+    std::fs::write(&file, r#"[{ "host": "db-1" }, { "host": "db 2" }]"#).expect("write");
+    machine
+        .run(&import)
+        .await
+        .ends(78)
+        .says("hosts.json")
+        .says("entry 2 (`db 2`)")
+        .says("is not a host name");
+    machine
+        .run(&["inventory", "import", "/nowhere/hosts.json"])
+        .await
+        .ends(66)
+        .says("/nowhere/hosts.json");
+    assert_eq!(machine.script.asked("import_inventory").len(), 1);
+}
+
+#[tokio::test]
+async fn a_fleet_unlike_its_list_is_only_a_part_of_it() {
+    let machine = Machine::new().await;
+    let table = machine.run(&["inventory", "diff"]).await.ends(3);
+    insta::assert_snapshot!("inventory-diff.table", table.out);
+    let json = machine
+        .run(&["inventory", "diff", "--output", "json"])
+        .await
+        .ends(3);
+    let mut document = json.json();
+    document
+        .as_object_mut()
+        .and_then(|document| document.remove("trace_id"));
+    insta::assert_snapshot!(
+        "inventory-diff.json",
+        serde_json::to_string_pretty(&document).expect("JSON")
+    );
 }
 
 #[tokio::test]

@@ -120,6 +120,7 @@ pub(crate) fn agent() -> v1::Agent {
             restore_into: vec![text("/srv/restore")],
             hooks: vec![text("smoke")],
             failover: false,
+            release_holds: true,
         }),
         repository: text("s3://acme-dr/hosts/db-1"),
         repository_encrypted: true,
@@ -131,6 +132,7 @@ pub(crate) fn agent() -> v1::Agent {
         ],
         problems: Vec::new(),
         capabilities: vec![text("restore.resume")],
+        machine: 2,
     }
 }
 
@@ -151,6 +153,11 @@ pub(crate) fn sources() -> Vec<v1::SourceCoverage> {
         host: text("db-1"),
         source: Some(source),
         plans: plans.iter().map(|plan| text(plan)).collect(),
+        excluded: false,
+    };
+    let left_out = v1::SourceCoverage {
+        excluded: true,
+        ..covered(source("audit", "audit-log", "/srv/app/logs/audit.log"), &[])
     };
     let found = v1::Source {
         configured: false,
@@ -158,12 +165,18 @@ pub(crate) fn sources() -> Vec<v1::SourceCoverage> {
     };
     vec![
         covered(source("memory", "lancedb", "/srv/app/data/db"), &["weekly"]),
+        left_out,
         covered(found, &[]),
     ]
 }
 
 pub(crate) fn snapshots() -> Vec<v1::HostSnapshot> {
-    let snapshot = |id: &str, host: &str, suspect: &str| v1::HostSnapshot {
+    let hold = |reason: &str, until: &str| v1::Hold {
+        reason: text(reason),
+        created: at(5_400),
+        until: Some(until.parse().expect("a moment")),
+    };
+    let snapshot = |id: &str, host: &str, suspect: &str, hold: Option<v1::Hold>| v1::HostSnapshot {
         host: text(host),
         snapshot: Some(v1::Snapshot {
             id: text(id),
@@ -173,11 +186,19 @@ pub(crate) fn snapshots() -> Vec<v1::HostSnapshot> {
             reason: text("pre-upgrade"),
             bytes: 3 << 30,
             sources: vec![text("memory"), text("audit")],
+            hold,
         }),
     };
+    let held = hold("OPS-4411", "2099-01-31T00:00:00Z");
+    let over = hold("pre-upgrade", "2026-01-31T00:00:00Z");
     vec![
-        snapshot("0192aaaaaaaa7000800000000000000a", "db-1", ""),
-        snapshot("0192bbbbbbbb7000800000000000000b", "db-2", "lost more than half"),
+        snapshot("0192aaaaaaaa7000800000000000000a", "db-1", "", Some(over)),
+        snapshot(
+            "0192bbbbbbbb7000800000000000000b",
+            "db-2",
+            "lost more than half",
+            Some(held),
+        ),
     ]
 }
 
@@ -195,6 +216,7 @@ pub(crate) fn tokens() -> Vec<v1::Token> {
             created_by: text("spiffe://acme.example/operator/ana"),
             used: None,
             used_by: String::new(),
+            needs_approval: true,
         },
         v1::Token {
             id: text("t-0"),
@@ -205,6 +227,33 @@ pub(crate) fn tokens() -> Vec<v1::Token> {
             ..Default::default()
         },
     ]
+}
+
+pub(crate) fn inventory_diff() -> v1::InventoryDiff {
+    let missing = |host: &str, last_seen, reason: &str, overdue| v1::MissingHost {
+        host: text(host),
+        labels: [(text("env"), text("prod"))].into(),
+        listed: at(0),
+        last_seen,
+        reason: text(reason),
+        overdue,
+    };
+    v1::InventoryDiff {
+        imported: at(3_600),
+        imported_by: text("spiffe://acme.example/operator/ana"),
+        hosts: 4,
+        missing: vec![
+            missing("db-7", None, "it never enrolled", true),
+            missing("db-8", at(60), "it was revoked: stolen", false),
+        ],
+        unexpected: vec![v1::UnexpectedHost {
+            host: text("db-9"),
+            labels: [].into(),
+            enrolled: at(60),
+            last_seen: at(7_000),
+        }],
+        missing_after: seconds(86_400),
+    }
 }
 
 pub(crate) fn plan() -> v1::Plan {
@@ -287,6 +336,15 @@ pub(crate) fn task(id: &str, host: &str, state: v1::TaskState) -> v1::Task {
     }
 }
 
+pub(crate) fn note(task: &str, second: i64, said: &str) -> v1::Note {
+    v1::Note {
+        task: text(task),
+        at: at(second),
+        by: text("spiffe://acme.example/operator/ana"),
+        text: text(said),
+    }
+}
+
 /// A fleet drill: one host passed, one failed.
 pub(crate) fn ended_run() -> v1::RunDetail {
     let passed = v1::Task {
@@ -330,6 +388,10 @@ pub(crate) fn ended_run() -> v1::RunDetail {
                 "content of memory differs from the cut",
             ),
         ],
+        notes: vec![
+            note("", 200, "INC-17: the disk was swapped last night"),
+            note(TASK_2, 230, "restored from the snapshot before"),
+        ],
     }
 }
 
@@ -351,6 +413,7 @@ pub(crate) fn single(work: v1::Work, name: &str, state: v1::TaskState, run: v1::
         }),
         tasks: vec![task],
         events: Vec::new(),
+        notes: Vec::new(),
     }
 }
 

@@ -36,6 +36,11 @@ pub const VARIABLES: &[(&str, &str, Shape)] = &[
         Shape::Text,
     ),
     ("DR_COORDINATOR_INVENTORY_FILE", "inventory.file", Shape::Text),
+    (
+        "DR_COORDINATOR_INVENTORY_MISSING_AFTER",
+        "inventory.missing_after",
+        Shape::Text,
+    ),
     ("DR_COORDINATOR_HISTORY_RUNS", "history.runs", Shape::Text),
     ("DR_COORDINATOR_HISTORY_AUDIT", "history.audit", Shape::Text),
     ("DR_COORDINATOR_METRICS_LISTEN", "metrics.listen", Shape::Text),

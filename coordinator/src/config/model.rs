@@ -32,8 +32,8 @@ pub struct Config {
     pub limits: Limits,
     /// When an agent counts as lost.
     pub agents: Agents,
-    /// Hosts that should be there; absent: whoever enrols.
-    pub inventory: Option<Inventory>,
+    /// Hosts that should be there.
+    pub inventory: Inventory,
     /// What must hold for each source, first match first.
     pub objectives: Vec<Objective>,
     /// How long the past is kept.
@@ -55,7 +55,7 @@ impl Default for Config {
             backup: None,
             limits: Limits::default(),
             agents: Agents::default(),
-            inventory: None,
+            inventory: Inventory::default(),
             objectives: Vec::new(),
             history: History::default(),
             metrics: None,
@@ -193,10 +193,21 @@ impl Default for Agents {
 
 /// Hosts that should be there.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Inventory {
-    /// A JSON list of hosts with their labels.
-    pub file: PathBuf,
+    /// A JSON list of hosts with their labels; unset: operators hand one over.
+    pub file: Option<PathBuf>,
+    /// A host of the list that never enrolled, or was not heard of, for so long is missing.
+    pub missing_after: Period,
+}
+
+impl Default for Inventory {
+    fn default() -> Self {
+        Self {
+            file: None,
+            missing_after: days(1),
+        }
+    }
 }
 
 /// What must hold for each source of some hosts.

@@ -92,9 +92,8 @@ fn every_variable_stands_for_a_key_that_exists() {
             "telemetry.otlp" => "http://otel:4317",
             "limits.tasks" | "limits.per_host" => "3",
             "agents.heartbeat" => "1s",
-            key if key.starts_with("agents.") || key.starts_with("history.") || key == "backup.every" => {
-                "24h"
-            }
+            "backup.every" | "inventory.missing_after" => "24h",
+            key if key.starts_with("agents.") || key.starts_with("history.") => "24h",
             _ => "/some/where",
         };
         let loaded = load_text(base, &[(variable, value)]);

@@ -52,8 +52,15 @@ fn paths(config: &Config, findings: &mut Findings) {
     findings.absolute("tls.certificate", &config.tls.certificate);
     findings.absolute("tls.private_key", &config.tls.private_key);
     findings.absolute("tls.trust_bundle", &config.tls.trust_bundle);
-    if let Some(inventory) = &config.inventory {
-        findings.absolute("inventory.file", &inventory.file);
+    if let Some(file) = &config.inventory.file {
+        findings.absolute("inventory.file", file);
+    }
+    if config.inventory.missing_after.0 < Duration::from_secs(60) {
+        findings.add(
+            "inventory.missing_after",
+            format!("`{}` is too soon", config.inventory.missing_after),
+            "use 1m or more; `24h` is usual: a host may well be away for a restart",
+        );
     }
     if let Some(authority) = &config.authority {
         findings.absolute("authority.dir", &authority.dir);

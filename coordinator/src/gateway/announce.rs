@@ -105,7 +105,11 @@ impl Announcer {
             };
             let new = Told {
                 stream: *stream,
-                plans: covering(&plans, &record, self.clock.now()),
+                plans: if record.pending {
+                    Vec::new()
+                } else {
+                    covering(&plans, &record, self.clock.now())
+                },
                 suspension: suspension(&suspensions, &record.host, &record.labels),
             };
             self.tell(&record.host, new);

@@ -51,6 +51,15 @@ pub enum Error {
         /// Its state.
         state: &'static str,
     },
+    /// The list of expected hosts comes from a file of the coordinator's own.
+    #[error("the list of expected hosts comes from {} on the coordinator's host", file.display())]
+    OwnInventory {
+        /// The file.
+        file: std::path::PathBuf,
+    },
+    /// Nobody ever said which hosts are expected.
+    #[error("there is no list of expected hosts")]
+    NoInventory,
     /// A run stands where this can not be done.
     #[error("run {run} is {state}: {reason}")]
     RunState {
@@ -110,6 +119,8 @@ impl Error {
             Self::NotFound { .. } => "not_found",
             Self::NoHosts { .. } => "no_hosts",
             Self::NotWelcome { .. } => "host_not_welcome",
+            Self::OwnInventory { .. } => "inventory_from_file",
+            Self::NoInventory => "not_found",
             Self::RunState { .. } => "run_state",
             Self::SeveralTasks { .. } => "several_tasks",
             Self::NoReport { .. } => "no_report",
@@ -138,8 +149,13 @@ impl Error {
             Self::Reconcile(_) => Code::Internal,
             Self::Wire(_) | Self::Invalid { .. } | Self::Plan(_) | Self::Request(_) => Code::InvalidArgument,
             Self::SeveralTasks { .. } => Code::InvalidArgument,
-            Self::NotFound { .. } | Self::NoHosts { .. } | Self::NoReport { .. } => Code::NotFound,
-            Self::NotWelcome { .. } | Self::RunState { .. } | Self::NoAuthority => Code::FailedPrecondition,
+            Self::NotFound { .. } | Self::NoHosts { .. } | Self::NoReport { .. } | Self::NoInventory => {
+                Code::NotFound
+            }
+            Self::NotWelcome { .. }
+            | Self::OwnInventory { .. }
+            | Self::RunState { .. }
+            | Self::NoAuthority => Code::FailedPrecondition,
             Self::Sign(_) => Code::Internal,
             Self::Busy { .. } => Code::ResourceExhausted,
             Self::Stopping => Code::Unavailable,
@@ -156,6 +172,10 @@ impl Error {
             Self::NotFound { kind: "plan", .. } => "`drctl plan list` shows all plans",
             Self::NoHosts { .. } => "`drctl agent list --select LABELS` shows what a selector matches",
             Self::NotWelcome { .. } => "`drctl agent show HOST` tells why",
+            Self::OwnInventory { .. } => "change that file; or take `inventory.file` out of coordinator.toml",
+            Self::NoInventory => {
+                "hand one over with `drctl inventory import FILE`, or name `inventory.file` in coordinator.toml"
+            }
             Self::SeveralTasks { .. } => "`drctl run show RUN` lists them",
             Self::NoAuthority => "name `authority` in coordinator.toml, or bring certificates of your own",
             Self::Busy { .. } | Self::Stopping => "try again in a moment",

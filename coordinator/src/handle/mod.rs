@@ -13,8 +13,10 @@ mod tokens;
 pub use self::audit::Audit;
 pub use self::enrolment::{Enrolment, Issued};
 pub use self::error::Error;
-pub use self::fleet::{AgentState, AgentView, Coverage, Fleet, StatusView};
+pub use self::fleet::{AgentState, AgentView, Coverage, DiffView, Fleet, StatusView};
 pub use self::plans::{ActivePlan, PlanView, Plans, Preview, enabled as enabled_plans};
-pub use self::runs::{AdHoc, Event, Filter as RunFilter, Hosts, ReportView, Request, Runs, TaskView, Watch};
+pub use self::runs::{
+    AdHoc, Detail, Event, Filter as RunFilter, Hosts, ReportView, Request, Runs, TaskView, Watch,
+};
 pub use self::suspensions::Suspensions;
-pub use self::tokens::{Minted, Tokens};
+pub use self::tokens::{Minted, Terms, Tokens};

@@ -17,7 +17,7 @@ impl Metrics {
                     self.measured(&kind, report);
                 }
             }
-            Work::Restore(_) | Work::Check(_) => {}
+            Work::Restore(_) | Work::Check(_) | Work::Hold(_) => {}
         }
     }
 

@@ -78,6 +78,13 @@ async fn agents(sight: &Sight, families: &mut Families) -> Result<(), Error> {
             float(count),
         );
     }
+    // Counted under what they are as well: a host that is missing may be lost, revoked or never have come.
+    families.set(
+        "dr_agents",
+        "Agents by state.",
+        &[("state", "missing")],
+        float(sight.fleet.overdue().await?),
+    );
     let name = "dr_certificate_expiry_timestamp_seconds";
     let help = "When certificates end.";
     let (own, ends) = &sight.own_certificate;
@@ -98,7 +105,7 @@ async fn agents(sight: &Sight, families: &mut Families) -> Result<(), Error> {
         );
         if matches!(
             agent.state,
-            AgentState::Connected | AgentState::Away | AgentState::Lost
+            AgentState::Connected | AgentState::Away | AgentState::Lost | AgentState::Pending
         ) {
             let expires = seconds(agent.record.certificate_expires);
             families.set(
@@ -120,7 +127,9 @@ async fn sources(sight: &Sight, families: &mut Families) -> Result<(), Error> {
         ("missing", 0),
     ]);
     for coverage in sight.fleet.sources(None, false).await? {
-        let state = match (&coverage.source.problem, coverage.plans.is_empty()) {
+        let source = &coverage.source;
+        let state = match (&source.problem, coverage.plans.is_empty()) {
+            _ if !source.configured => "uncovered",
             (Some(_), _) => "missing",
             (None, false) => "protected",
             (None, true) if coverage.excluded => "excluded",
@@ -129,7 +138,8 @@ async fn sources(sight: &Sight, families: &mut Families) -> Result<(), Error> {
         *counts.entry(state).or_default() += 1;
     }
     for (state, count) in counts {
-        let help = "Sources: covered by an enabled plan, by none, left out by a plan, or not readable on their host.";
+        let help = "Sources: covered by an enabled plan; by none, or found on a host and not configured there; left out by a \
+                    plan; or not readable on their host.";
         families.set("dr_sources", help, &[("state", state)], float(count));
     }
     Ok(())
@@ -147,7 +157,8 @@ async fn snapshots(sight: &Sight, families: &mut Families) -> Result<(), Error> 
         .into_iter()
         .map(|cuts| ((cuts.host.clone(), cuts.source.clone()), cuts.last))
         .collect();
-    for record in sight.store.inventories().sources(None).await? {
+    let sources = sight.store.inventories().sources(None).await?;
+    for record in sources.into_iter().filter(|record| record.source.configured) {
         let (host, source) = (record.host, record.source.name);
         let last = cuts.get(&(host.clone(), source.clone())).copied();
         let labels = [("host", host.as_str()), ("source", source.as_str())];

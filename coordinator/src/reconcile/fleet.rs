@@ -22,7 +22,7 @@ pub struct FleetState {
 pub struct HostFacts {
     /// Its labels.
     pub labels: Labels,
-    /// Why it may not be asked anything, if it is revoked or retired.
+    /// Why it may not be asked anything, if it is revoked, retired or not approved.
     pub barred: Option<String>,
     /// Whether its agent was ever here.
     pub enrolled: bool,
@@ -78,7 +78,16 @@ impl FleetState {
 
 fn facts(record: &HostRecord, suspensions: &[(Scope, SuspensionRecord)]) -> HostFacts {
     let why = || record.reason.as_deref().unwrap_or("no reason was given");
-    let barred = (!record.state.is_welcome()).then(|| format!("{}: {}", record.state, why()));
+    let barred = if !record.state.is_welcome() {
+        Some(format!("{}: {}", record.state, why()))
+    } else {
+        record.pending.then(|| {
+            format!(
+                "pending: nobody has approved it yet, `drctl agent approve {}` does",
+                record.host
+            )
+        })
+    };
     let own = record.suspended.as_ref().map(|reason| Hold {
         reason: format!("by its own suspend file: {reason}"),
         until: None,

@@ -30,6 +30,7 @@ pub mod driver;
 pub mod fleet;
 pub mod gateway;
 pub mod hello;
+pub mod missing;
 pub mod objectives;
 pub mod planner;
 pub mod reaper;

@@ -103,7 +103,7 @@ pub async fn read(store: &Store, objectives: &[Objective]) -> Result<Vec<Readine
     let hosts = store.hosts().list().await?;
     let labels: BTreeMap<_, _> = hosts
         .into_iter()
-        .filter(|host| host.state.is_welcome())
+        .filter(|host| host.may_work())
         .map(|host| (host.host, host.labels))
         .collect();
     let cuts: BTreeMap<Key, Cuts> = store

@@ -96,6 +96,7 @@ impl Bench {
             reason: None,
             bytes: 1_000,
             sources: vec!["memory".to_owned()],
+            hold: None,
         };
         let inventory = Inventory {
             sources: vec![source("memory")],

@@ -15,6 +15,7 @@ use dr_store::{Result, Store};
 use jiff::{SignedDuration, Timestamp};
 
 use super::fleet::FleetState;
+use super::missing::{self, Difference};
 use super::objectives::{Breach, Readiness};
 use super::reaper::spoken;
 use super::scheduler;
@@ -72,6 +73,8 @@ pub struct Surroundings<'a> {
     pub lost_after: Duration,
     /// A clock that is off by more than this is a problem.
     pub max_clock_skew: Duration,
+    /// A host that should be there and was not for so long is missing.
+    pub missing_after: Duration,
 }
 
 /// Everything that needs somebody, worst first.
@@ -82,8 +85,17 @@ pub async fn look(store: &Store, surroundings: &Surroundings<'_>) -> Result<Vec<
     let plans = store.plans().list().await?;
     let hosts = store.hosts().list().await?;
     concerns.extend(unready(surroundings.readiness));
-    concerns.extend(hosts::lost(&hosts, surroundings, now));
+    let expected = match store.expected().list().await? {
+        Some(list) => {
+            let around = surroundings;
+            missing::compare(&list, &hosts, around.connected, around.missing_after, now)
+        }
+        None => Difference::default(),
+    };
+    concerns.extend(hosts::lost(&hosts, &expected, surroundings, now));
+    concerns.extend(hosts::unlike(&expected, &hosts));
     concerns.extend(hosts::odd(&hosts, surroundings));
+    concerns.extend(hosts::waiting(&hosts));
     concerns.extend(hosts::damaged(&fleet));
     concerns.extend(hosts::uncovered(store, &fleet, &plans, now).await?);
     concerns.extend(disproved(store).await?);

@@ -4,15 +4,13 @@
 //! The file is a JSON list: `[{ "host": "db-1", "labels": { "env": "prod" } }]`. It is read when it changes. Hosts in
 //! it are expected, with these labels; a host that leaves it stays known, and is retired by an operator.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dr_proto::model::{HostName, Labels};
+use dr_proto::model::expected::{self, ExpectedError};
 use dr_store::Store;
-use serde::Deserialize;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -38,15 +36,6 @@ impl Trouble {
     }
 }
 
-/// One host in the file.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    host: HostName,
-    #[serde(default)]
-    labels: BTreeMap<String, String>,
-}
-
 /// Why the file is not taken over.
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -54,16 +43,8 @@ enum Error {
     Read { path: PathBuf, source: io::Error },
     #[error("{} has {size} bytes, at most {LARGEST} are read", path.display())]
     TooLarge { path: PathBuf, size: u64 },
-    #[error("read {} as a list of hosts", path.display())]
-    Json {
-        path: PathBuf,
-        source: serde_json::Error,
-    },
-    #[error("take the labels of host {host}")]
-    Labels {
-        host: HostName,
-        source: dr_proto::model::LabelError,
-    },
+    #[error("take over {}", path.display())]
+    List { path: PathBuf, source: ExpectedError },
     #[error("expect the hosts in {}", path.display())]
     Store { path: PathBuf, source: dr_store::Error },
 }
@@ -111,52 +92,16 @@ async fn look(store: &Store, file: &Path, taken: &mut Option<blake3::Hash>) -> R
     if *taken == Some(hash) {
         return Ok(());
     }
-    let hosts = parse(file, &bytes)?;
+    let hosts = expected::parse(&bytes).map_err(|source| Error::List {
+        path: file.to_owned(),
+        source,
+    })?;
     let stored = |source| Error::Store {
         path: file.to_owned(),
         source,
     };
-    store.hosts().expect(&hosts, BY).await.map_err(stored)?;
+    store.expected().replace(&hosts, BY).await.map_err(stored)?;
     tracing::info!(hosts = hosts.len(), "took over the list of expected hosts");
     *taken = Some(hash);
     Ok(())
-}
-
-fn parse(file: &Path, bytes: &[u8]) -> Result<Vec<(HostName, Labels)>, Error> {
-    let entries: Vec<Entry> = serde_json::from_slice(bytes).map_err(|source| Error::Json {
-        path: file.to_owned(),
-        source,
-    })?;
-    entries
-        .into_iter()
-        .map(|Entry { host, labels }| match Labels::try_from(labels) {
-            Ok(labels) => Ok((host, labels)),
-            Err(source) => Err(Error::Labels { host, source }),
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_of_hosts_is_read_and_anything_else_is_not() {
-        let file = Path::new("/etc/drctl/hosts.json");
-        let hosts = parse(
-            file,
-            br#"[{ "host": "db-1", "labels": { "env": "prod" } }, { "host": "db-2" }]"#,
-        )
-        .unwrap();
-        assert_eq!(hosts[0].1.get("env"), Some("prod"));
-        assert!(hosts[1].1.is_empty());
-        for bad in [
-            "{}",
-            r#"[{ "name": "db-1" }]"#,
-            r#"[{ "host": "../x" }]"#,
-            r#"[{ "host": "db-1", "labels": { "env prod": "" } }]"#,
-        ] {
-            assert!(parse(file, bad.as_bytes()).is_err(), "{bad}");
-        }
-    }
 }

@@ -44,11 +44,10 @@ pub(super) fn start(
     if core.config.metrics.is_some() {
         tracker.spawn(state::derive(core.clone(), working.clone()));
     }
-    if let Some(named) = &core.config.inventory {
-        let (store, file) = (core.store.clone(), named.file.clone());
+    if let Some(file) = &core.config.inventory.file {
         tracker.spawn(inventory::follow(
-            store,
-            file,
+            core.store.clone(),
+            file.clone(),
             core.inventory.clone(),
             working.clone(),
         ));

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::call::actor;
 use super::{answer, read};
-use crate::handle::{self, Suspensions, Tokens};
+use crate::handle::{self, Suspensions, Terms, Tokens};
 
 /// Hosts, tokens and suspensions.
 #[derive(Debug)]
@@ -58,7 +58,8 @@ impl Fleet for FleetService {
         request: Request<v1::ListSnapshotsRequest>,
     ) -> Result<Response<v1::ListSnapshotsResponse>, Status> {
         let v1::ListSnapshotsRequest { host } = request.into_inner();
-        let snapshots = self.fleet.snapshots(&read::host("host", &host)?).await?;
+        let host = read::maybe_host("host", &host)?;
+        let snapshots = self.fleet.snapshots(host.as_ref()).await?;
         let snapshots = snapshots.into_iter().map(answer::snapshot).collect();
         Ok(Response::new(v1::ListSnapshotsResponse { snapshots }))
     }
@@ -72,11 +73,16 @@ impl Fleet for FleetService {
             host,
             labels,
             valid_for,
+            needs_approval,
         } = request.into_inner();
         let host = read::maybe_host("host", &host)?;
         let labels = read::labels("labels", labels)?;
         let valid_for = read::length("valid_for", valid_for)?;
-        let minted = self.tokens.create(host.as_ref(), &labels, valid_for, &by).await?;
+        let terms = Terms {
+            valid_for,
+            needs_approval,
+        };
+        let minted = self.tokens.create(host.as_ref(), &labels, terms, &by).await?;
         Ok(Response::new(answer::token(minted.record, minted.text)))
     }
 
@@ -114,6 +120,45 @@ impl Fleet for FleetService {
         Ok(Response::new(v1::RevokeAgentResponse { streams_ended }))
     }
 
+    async fn replace_agent(
+        &self,
+        request: Request<v1::ReplaceAgentRequest>,
+    ) -> Result<Response<v1::ReplaceAgentResponse>, Status> {
+        let by = actor(&request)?;
+        let v1::ReplaceAgentRequest {
+            host,
+            reason,
+            valid_for,
+            needs_approval,
+        } = request.into_inner();
+        let (host, reason) = (read::host("host", &host)?, read::text("reason", reason)?);
+        let terms = Terms {
+            valid_for: read::length("valid_for", valid_for)?,
+            needs_approval,
+        };
+        let serial = self.fleet.live_serial(&host);
+        let replaced = self
+            .tokens
+            .replace(&host, &reason, terms, &by, serial.as_deref())
+            .await;
+        let minted = replaced?;
+        self.fleet.end_revoked().await?;
+        Ok(Response::new(v1::ReplaceAgentResponse {
+            streams_ended: u32::from(serial.is_some()),
+            token: Some(answer::token(minted.record, minted.text)),
+        }))
+    }
+
+    async fn approve_agent(
+        &self,
+        request: Request<v1::ApproveAgentRequest>,
+    ) -> Result<Response<v1::Agent>, Status> {
+        let by = actor(&request)?;
+        let v1::ApproveAgentRequest { host } = request.into_inner();
+        let approved = self.fleet.approve(&read::host("host", &host)?, &by).await?;
+        Ok(Response::new(answer::agent(approved)))
+    }
+
     async fn retire_agent(
         &self,
         request: Request<v1::RetireAgentRequest>,
@@ -123,6 +168,25 @@ impl Fleet for FleetService {
         let (host, reason) = (read::host("host", &host)?, read::text("reason", reason)?);
         self.fleet.retire(&host, &reason, &by).await?;
         Ok(Response::new(v1::RetireAgentResponse {}))
+    }
+
+    async fn import_inventory(
+        &self,
+        request: Request<v1::ImportInventoryRequest>,
+    ) -> Result<Response<v1::ImportInventoryResponse>, Status> {
+        let by = actor(&request)?;
+        let v1::ImportInventoryRequest { hosts } = request.into_inner();
+        let hosts = read::expected("hosts", hosts)?;
+        let done = self.fleet.import(&hosts, &by).await?;
+        Ok(Response::new(answer::imported(hosts.len(), done)))
+    }
+
+    async fn get_inventory_diff(
+        &self,
+        request: Request<v1::GetInventoryDiffRequest>,
+    ) -> Result<Response<v1::InventoryDiff>, Status> {
+        let v1::GetInventoryDiffRequest {} = request.into_inner();
+        Ok(Response::new(answer::difference(self.fleet.difference().await?)))
     }
 
     async fn suspend(

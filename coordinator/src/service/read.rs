@@ -1,7 +1,9 @@
 //! Requests of operators, as handles take them. Whatever a field can not be is told by its name.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use dr_proto::model::expected::{self, ExpectedHost};
 use dr_proto::model::{HostName, Labels, Selector, Work};
 use dr_proto::{v1, wire};
 
@@ -38,6 +40,36 @@ pub(super) fn labels(
 ) -> Result<Labels, Error> {
     let sorted: std::collections::BTreeMap<String, String> = labels.into_iter().collect();
     Labels::try_from(sorted).map_err(|error| invalid(field, error.to_string()))
+}
+
+/// The list of hosts that should be there.
+pub(super) fn expected(
+    field: &'static str,
+    hosts: Vec<v1::ExpectedHost>,
+) -> Result<Vec<ExpectedHost>, Error> {
+    if hosts.is_empty() || hosts.len() > expected::MOST {
+        let reason = format!(
+            "it names {} hosts; 1 to {} are taken",
+            hosts.len(),
+            expected::MOST
+        );
+        return Err(invalid(field, reason));
+    }
+    let mut seen = BTreeSet::new();
+    let mut read = Vec::with_capacity(hosts.len());
+    for v1::ExpectedHost {
+        host: name,
+        labels: of,
+    } in hosts
+    {
+        let host = host(field, &name)?;
+        if !seen.insert(host.clone()) {
+            return Err(invalid(field, format!("{host} is named twice")));
+        }
+        let labels = labels(field, of)?;
+        read.push(ExpectedHost { host, labels });
+    }
+    Ok(read)
 }
 
 /// A length of time that must not be negative, if it is there.

@@ -75,8 +75,8 @@ impl Runs for RunsService {
 
     async fn get_run(&self, request: Request<v1::GetRunRequest>) -> Result<Response<v1::RunDetail>, Status> {
         let v1::GetRunRequest { id } = request.into_inner();
-        let (run, tasks, events) = self.runs.get(&id).await?;
-        Ok(Response::new(answer::detail(run, tasks, events)))
+        let detail = self.runs.get(&id).await?;
+        Ok(Response::new(answer::detail(detail)))
     }
 
     async fn watch_run(
@@ -120,6 +120,13 @@ impl Runs for RunsService {
     ) -> Result<Response<v1::ReportDocument>, Status> {
         let v1::GetReportRequest { id } = request.into_inner();
         Ok(Response::new(answer::report(self.runs.report(&id).await?)))
+    }
+
+    async fn add_note(&self, request: Request<v1::AddNoteRequest>) -> Result<Response<v1::Note>, Status> {
+        let by = actor(&request)?;
+        let v1::AddNoteRequest { id, text, request_id } = request.into_inner();
+        let note = self.runs.note(&id, &text, &request_id, &by).await?;
+        Ok(Response::new(answer::note(note)))
     }
 }
 

@@ -60,6 +60,13 @@ pub(crate) fn json<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -
     serde_json::from_str(text).map_err(|error| bad(column, text, &error))
 }
 
+/// JSON, or NULL.
+pub(crate) fn maybe_json<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<Option<T>> {
+    get::<Option<&str>>(row, column)?
+        .map(|text| serde_json::from_str(text).map_err(|error| bad(column, text, &error)))
+        .transpose()
+}
+
 /// A name that serde knows as a plain string (`"restored"`), or NULL.
 pub(crate) fn maybe_word<T: DeserializeOwned>(row: &SqliteRow, column: &'static str) -> Result<Option<T>> {
     get::<Option<&str>>(row, column)?

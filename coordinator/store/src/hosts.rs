@@ -10,7 +10,7 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use crate::audit;
-use crate::column::{get, json, maybe_time, micros, parsed, time, to_json};
+use crate::column::{get, json, maybe_time, micros, parsed, small, time, to_json};
 use crate::error::{During as _, Error, Result};
 use crate::store::{Change, Store};
 
@@ -64,6 +64,19 @@ pub struct HostRecord {
     /// The store was recovered from a copy since: what happened after the copy is known only to the agent, and nothing
     /// may be handed to it before that is filed.
     pub recalled: bool,
+    /// It came in by a token that wants an approval, and has none yet: it gets nothing to do.
+    pub pending: bool,
+    /// Which machine carries the name, from 1.
+    pub machine: u32,
+    /// Since when the machine that takes the place of a lost one is waited for.
+    pub awaited: Option<Timestamp>,
+}
+
+impl HostRecord {
+    /// Whether work may be handed to it.
+    pub fn may_work(&self) -> bool {
+        self.state.is_welcome() && !self.pending
+    }
 }
 
 /// Whether a host may come in.
@@ -92,7 +105,7 @@ impl HostState {
         }
     }
 
-    /// Whether work may be handed to it.
+    /// Whether it may come in.
     pub fn is_welcome(self) -> bool {
         matches!(self, Self::Expected | Self::Enrolled)
     }
@@ -135,13 +148,15 @@ pub struct Admitted {
     pub wants_history: bool,
     /// It was never here before.
     pub first: bool,
+    /// Nobody has approved it yet: it gets nothing to do.
+    pub pending: bool,
 }
 
 /// Every column, in no particular order.
 const COLUMNS: &str =
     "SELECT host, state, labels, created, enrolled, last_seen, incarnation, version, protocol,
     capabilities, allow, repository, repository_encrypted, probes, suspended, clock_skew, certificate_serial,
-    certificate_expires, reason, history_filed, recalled FROM hosts";
+    certificate_expires, reason, history_filed, recalled, pending, machine, awaited FROM hosts";
 
 impl Hosts<'_> {
     /// One host.
@@ -163,30 +178,6 @@ impl Hosts<'_> {
             .await
             .during("list hosts")?;
         rows.iter().map(record).collect()
-    }
-
-    /// Makes hosts known before they come in, from an inventory file. Those that are known keep their state; labels
-    /// are replaced. A retired host stays retired.
-    pub async fn expect(&self, hosts: &[(HostName, Labels)], by: &str) -> Result<()> {
-        let now = self.0.now();
-        let mut tx = self.0.begin().await?;
-        for (host, labels) in hosts {
-            sqlx::query(
-                "INSERT INTO hosts (host, state, labels, created) VALUES (?1, 'expected', ?2, ?3)
-                 ON CONFLICT (host) DO UPDATE SET labels = excluded.labels WHERE labels <> excluded.labels",
-            )
-            .bind(host.as_str())
-            .bind(to_json(labels, "labels")?)
-            .bind(micros(now))
-            .execute(&mut *tx)
-            .await
-            .during("expect a host")?;
-        }
-        let details = json!({ "hosts": hosts.len() });
-        audit::append(&mut tx, now, by, "inventory.import", "fleet", &details).await?;
-        tx.commit().await.during("commit expected hosts")?;
-        self.0.tell(Change::Hosts);
-        Ok(())
     }
 
     /// Files that a host has come in. A host that was never heard of is welcome if its certificate is: certificates
@@ -217,8 +208,11 @@ impl Hosts<'_> {
         }
         tx.commit().await.during("commit a host's arrival")?;
         self.0.tell(Change::Hosts);
+        let pending = before.as_ref().is_some_and(|known| known.pending);
         Ok(Admitted {
-            wants_history: before.as_ref().is_none_or(|known| !known.history_filed),
+            // What a host says of its past counts only once somebody has said that it is the right one.
+            wants_history: !pending && before.as_ref().is_none_or(|known| !known.history_filed),
+            pending,
             labels: before.map(|known| known.labels).unwrap_or_default(),
             first,
         })
@@ -322,7 +316,7 @@ impl Hosts<'_> {
     ) -> Result<()> {
         let now = self.0.now();
         let mut tx = self.0.begin().await?;
-        let done = sqlx::query("UPDATE hosts SET state = ?2, reason = ?3 WHERE host = ?1")
+        let done = sqlx::query("UPDATE hosts SET state = ?2, reason = ?3, awaited = NULL WHERE host = ?1")
             .bind(host.as_str())
             .bind(state.name())
             .bind(reason)
@@ -362,16 +356,19 @@ pub(crate) async fn enrol(
     tx: &mut SqliteConnection,
     host: &HostName,
     labels: &Labels,
+    needs_approval: bool,
     now: Timestamp,
 ) -> Result<()> {
     sqlx::query(
-        "INSERT INTO hosts (host, state, labels, created, enrolled) VALUES (?1, 'enrolled', ?2, ?3, ?3)
+        "INSERT INTO hosts (host, state, labels, created, enrolled, pending)
+         VALUES (?1, 'enrolled', ?2, ?3, ?3, ?4)
          ON CONFLICT (host) DO UPDATE SET state = 'enrolled', reason = NULL, labels = excluded.labels,
-             enrolled = coalesce(enrolled, excluded.enrolled)",
+             enrolled = coalesce(enrolled, excluded.enrolled), pending = excluded.pending, awaited = NULL",
     )
     .bind(host.as_str())
     .bind(to_json(labels, "labels")?)
     .bind(micros(now))
+    .bind(needs_approval)
     .execute(tx)
     .await
     .during("enrol a host")?;
@@ -443,5 +440,8 @@ fn record(row: &SqliteRow) -> Result<HostRecord> {
         reason: get(row, "reason")?,
         history_filed: maybe_time(row, "history_filed")?.is_some(),
         recalled: get(row, "recalled")?,
+        pending: get(row, "pending")?,
+        machine: small(row, "machine")?,
+        awaited: maybe_time(row, "awaited")?,
     })
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dr_proto::model::{HostName, Inventory, SnapshotInfo, SourceInfo, Verification};
+use dr_proto::model::{HoldInfo, HostName, Inventory, SnapshotInfo, SourceInfo, Verification};
 use jiff::{SignedDuration, Timestamp};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use crate::column::{
-    count, get, integer, json, maybe_count, micros, parsed, span, span_micros, time, to_json,
+    count, get, integer, json, maybe_count, maybe_json, micros, parsed, span, span_micros, time, to_json,
 };
 use crate::error::{During as _, Error, Result};
 use crate::store::{Change, Store};
@@ -52,6 +52,9 @@ pub struct SnapshotRecord {
     /// The snapshot.
     pub snapshot: SnapshotInfo,
 }
+
+/// The most snapshots that are listed at once.
+pub const MOST_SNAPSHOTS: u32 = 100_000;
 
 /// The period of which the worst gap is told. A gap that is long mended should not be told for ever.
 pub const PERIOD: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -143,10 +146,13 @@ impl Inventories<'_> {
         rows.iter().map(source).collect()
     }
 
-    /// Snapshots of one host, newest first.
-    pub async fn snapshots(&self, host: &HostName) -> Result<Vec<SnapshotRecord>> {
-        let rows = sqlx::query("SELECT * FROM snapshots WHERE host = ? ORDER BY cut DESC, id")
-            .bind(host.as_str())
+    /// Snapshots of one host or of all, newest first; at most [`MOST_SNAPSHOTS`].
+    pub async fn snapshots(&self, host: Option<&HostName>) -> Result<Vec<SnapshotRecord>> {
+        let sql =
+            "SELECT * FROM snapshots WHERE ?1 IS NULL OR host = ?1 ORDER BY cut DESC, host, id LIMIT ?2";
+        let rows = sqlx::query(sql)
+            .bind(host.map(HostName::as_str))
+            .bind(MOST_SNAPSHOTS)
             .fetch_all(self.0.readers())
             .await
             .during("list snapshots")?;
@@ -221,10 +227,11 @@ async fn replace_snapshots(
 ) -> Result<()> {
     for snapshot in snapshots {
         sqlx::query(
-            "INSERT INTO snapshots (host, id, cut, exact, suspect, reason, bytes, sources)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT (host, id) DO UPDATE SET suspect = excluded.suspect, reason = excluded.reason
-             WHERE suspect IS NOT excluded.suspect OR reason IS NOT excluded.reason",
+            "INSERT INTO snapshots (host, id, cut, exact, suspect, reason, bytes, sources, hold)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+             ON CONFLICT (host, id) DO UPDATE SET suspect = excluded.suspect, reason = excluded.reason,
+                 hold = excluded.hold
+             WHERE suspect IS NOT excluded.suspect OR reason IS NOT excluded.reason OR hold IS NOT excluded.hold",
         )
         .bind(host.as_str())
         .bind(&snapshot.id)
@@ -234,6 +241,7 @@ async fn replace_snapshots(
         .bind(&snapshot.reason)
         .bind(integer(snapshot.bytes))
         .bind(to_json(&snapshot.sources, "sources of a snapshot")?)
+        .bind(hold_column(snapshot.hold.as_ref())?)
         .execute(&mut *tx)
         .await
         .during("file a snapshot")?;
@@ -246,6 +254,11 @@ async fn replace_snapshots(
         .await
         .during("drop snapshots that are gone")?;
     Ok(())
+}
+
+fn hold_column(hold: Option<&HoldInfo>) -> Result<Option<String>> {
+    hold.map(|hold| to_json(hold, "the hold of a snapshot"))
+        .transpose()
 }
 
 async fn replace_newest(
@@ -367,6 +380,7 @@ fn snapshot(row: &SqliteRow) -> Result<SnapshotRecord> {
             reason: get(row, "reason")?,
             bytes: count(row, "bytes")?,
             sources: json(row, "sources")?,
+            hold: maybe_json(row, "hold")?,
         },
     })
 }
@@ -395,6 +409,7 @@ mod tests {
             reason: None,
             bytes: 1,
             sources: vec!["memory".to_owned()],
+            hold: None,
         }
     }
 

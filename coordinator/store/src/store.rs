@@ -20,8 +20,10 @@ use crate::clock::{SharedClock, to_microsecond};
 use crate::epochs::Epochs;
 use crate::error::{During as _, Error, Result};
 use crate::events::Events;
+use crate::expected::Expected;
 use crate::hosts::Hosts;
 use crate::inventory::Inventories;
+use crate::notes::Notes;
 use crate::plans::Plans;
 use crate::proofs::Proofs;
 use crate::reconcilers::Reconcilers;
@@ -177,6 +179,11 @@ impl Store {
         Events(self)
     }
 
+    /// Hosts that should be there.
+    pub fn expected(&self) -> Expected<'_> {
+        Expected(self)
+    }
+
     /// Hosts and what their agents said of themselves.
     pub fn hosts(&self) -> Hosts<'_> {
         Hosts(self)
@@ -185,6 +192,11 @@ impl Store {
     /// Sources and snapshots of hosts.
     pub fn inventories(&self) -> Inventories<'_> {
         Inventories(self)
+    }
+
+    /// What operators wrote beside runs.
+    pub fn notes(&self) -> Notes<'_> {
+        Notes(self)
     }
 
     /// Plans in force.
@@ -286,20 +298,28 @@ fn path_of(url: &str) -> Result<PathBuf> {
     }
 }
 
+/// The schema's history, oldest first. What was released is never changed: a further step is added.
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("start", include_str!("../migrations/0001_start.sql")),
+    ("verified", include_str!("../migrations/0002_verified.sql")),
+    ("holds", include_str!("../migrations/0003_holds.sql")),
+    ("notes", include_str!("../migrations/0004_notes.sql")),
+    ("machines", include_str!("../migrations/0005_machines.sql")),
+    ("expected", include_str!("../migrations/0006_expected.sql")),
+];
+
 fn migrator() -> Migrator {
-    let step = |number, name, text: &'static str| {
+    let migrations = (1..).zip(MIGRATIONS).map(|(version, (name, sql))| {
         Migration::new(
-            number,
-            Cow::Borrowed(name),
+            version,
+            Cow::Borrowed(*name),
             MigrationType::Simple,
-            text.into_sql_str(),
+            sql.into_sql_str(),
             false,
         )
-    };
-    let start = step(1, "start", include_str!("../migrations/0001_start.sql"));
-    let verified = step(2, "verified", include_str!("../migrations/0002_verified.sql"));
+    });
     Migrator {
-        migrations: Cow::Owned(vec![start, verified]),
+        migrations: migrations.collect(),
         ..Migrator::DEFAULT
     }
 }

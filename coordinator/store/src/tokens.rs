@@ -30,6 +30,8 @@ pub struct NewToken<'a> {
     pub labels: &'a Labels,
     /// How long it may be used.
     pub valid_for: SignedDuration,
+    /// Whether the host gets nothing to do before an operator approves it.
+    pub needs_approval: bool,
     /// The operator.
     pub by: &'a str,
 }
@@ -55,6 +57,8 @@ pub struct TokenRecord {
     pub used: Option<Timestamp>,
     /// The host that used it.
     pub used_by: Option<HostName>,
+    /// Whether the host gets nothing to do before an operator approves it.
+    pub needs_approval: bool,
     used_key: Option<String>,
 }
 
@@ -73,27 +77,13 @@ impl Tokens<'_> {
     /// Files a new token.
     pub async fn create(&self, token: &NewToken<'_>) -> Result<TokenRecord> {
         let now = self.0.now();
-        let expires = now.saturating_add(token.valid_for).unwrap_or(Timestamp::MAX);
         let mut tx = self.0.begin().await?;
-        sqlx::query(
-            "INSERT INTO tokens (id, secret_hash, host, labels, created, created_by, expires)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )
-        .bind(token.id)
-        .bind(token.secret_hash)
-        .bind(token.host.map(HostName::as_str))
-        .bind(to_json(token.labels, "labels")?)
-        .bind(micros(now))
-        .bind(token.by)
-        .bind(micros(expires))
-        .execute(&mut *tx)
-        .await
-        .during("file a token")?;
-        let details = json!({ "host": token.host, "labels": token.labels, "expires": expires });
+        let found = insert(&mut tx, token, now).await?;
+        let details = json!({ "host": token.host, "labels": token.labels, "expires": found.expires,
+            "needs_approval": token.needs_approval });
         audit::append(&mut tx, now, token.by, "token.create", token.id, &details).await?;
-        let found = by_hash(&mut tx, token.secret_hash).await?;
         tx.commit().await.during("commit a token")?;
-        found.ok_or(Error::Token(TokenProblem::Unknown))
+        Ok(found)
     }
 
     /// All tokens whose time is not over for longer than a week, newest first.
@@ -142,7 +132,7 @@ impl Tokens<'_> {
             .execute(&mut *tx)
             .await
             .during("use a token")?;
-        hosts::enrol(&mut tx, applicant.host, &token.labels, now).await?;
+        hosts::enrol(&mut tx, applicant.host, &token.labels, token.needs_approval, now).await?;
         certificates::insert(&mut tx, certificate).await?;
         let details = json!({ "token": token.id, "serial": certificate.serial });
         let actor = format!("agent {}", applicant.host);
@@ -181,6 +171,48 @@ impl Tokens<'_> {
         audit::append(&mut tx, now, by, "token.withdraw", id, &json!({})).await?;
         tx.commit().await.during("commit a withdrawn token")
     }
+}
+
+/// Files a token inside a transaction.
+pub(crate) async fn insert(
+    tx: &mut SqliteConnection,
+    token: &NewToken<'_>,
+    now: Timestamp,
+) -> Result<TokenRecord> {
+    let expires = now.checked_add(token.valid_for).unwrap_or(Timestamp::MAX);
+    sqlx::query(
+        "INSERT INTO tokens (id, secret_hash, host, labels, created, created_by, expires, needs_approval)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )
+    .bind(token.id)
+    .bind(token.secret_hash)
+    .bind(token.host.map(HostName::as_str))
+    .bind(to_json(token.labels, "labels")?)
+    .bind(micros(now))
+    .bind(token.by)
+    .bind(micros(expires))
+    .bind(token.needs_approval)
+    .execute(&mut *tx)
+    .await
+    .during("file a token")?;
+    by_hash(tx, token.secret_hash)
+        .await?
+        .ok_or(Error::Token(TokenProblem::Unknown))
+}
+
+/// Makes tokens useless that were made for this host and not used.
+pub(crate) async fn withdraw_unused(
+    tx: &mut SqliteConnection,
+    host: &HostName,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query("UPDATE tokens SET withdrawn = ?2 WHERE host = ?1 AND used IS NULL AND withdrawn IS NULL")
+        .bind(host.as_str())
+        .bind(micros(now))
+        .execute(tx)
+        .await
+        .during("withdraw a host's tokens")?;
+    Ok(())
 }
 
 async fn by_hash(tx: &mut SqliteConnection, hash: &str) -> Result<Option<TokenRecord>> {
@@ -224,6 +256,7 @@ fn record(row: &SqliteRow) -> Result<TokenRecord> {
         withdrawn: maybe_time(row, "withdrawn")?,
         used: maybe_time(row, "used")?,
         used_by: maybe_parsed(row, "used_by")?,
+        needs_approval: get(row, "needs_approval")?,
         used_key: get(row, "used_key")?,
     })
 }

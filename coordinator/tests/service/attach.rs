@@ -60,6 +60,7 @@ async fn an_agent_is_welcomed_and_seen() {
                 reason: None,
                 bytes: 42,
                 sources: vec!["memory".to_owned()],
+                hold: None,
             }],
             snapshots_problem: None,
             stored_bytes: 4_242,
@@ -322,8 +323,7 @@ async fn hosts_of_the_inventory_file_are_expected_with_their_labels() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("hosts.json");
     std::fs::write(&file, r#"[{ "host": "db-7", "labels": { "env": "prod" } }]"#).unwrap();
-    let named = dr_coordinator::config::Inventory { file };
-    let world = World::start_with(|config| config.inventory = Some(named)).await;
+    let world = World::start_with(|config| config.inventory.file = Some(file)).await;
     until("the host is expected", || async {
         let fleet = world.operator().await.fleet();
         let request = v1::ListAgentsRequest {
@@ -346,10 +346,8 @@ async fn hosts_of_the_inventory_file_are_expected_with_their_labels() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_inventory_file_that_can_not_be_read_is_a_concern() {
-    let named = dr_coordinator::config::Inventory {
-        file: "/nowhere/hosts.json".into(),
-    };
-    let world = World::start_with(|config| config.inventory = Some(named)).await;
+    let nowhere = std::path::PathBuf::from("/nowhere/hosts.json");
+    let world = World::start_with(|config| config.inventory.file = Some(nowhere)).await;
     until("somebody is told", || async {
         let mut fleet = world.operator().await.fleet();
         let status = fleet
@@ -363,4 +361,72 @@ async fn an_inventory_file_that_can_not_be_read_is_a_concern() {
             .find(|concern| concern.kind == "inventory_unreadable")
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_is_handed_over_is_compared_with_the_fleet() {
+    let world = World::start().await;
+    let mut fleet = world.operator().await.fleet();
+    let none = crate::world::refusal(fleet.get_inventory_diff(v1::GetInventoryDiffRequest {}).await);
+    assert_eq!(none, (tonic::Code::NotFound, "not_found".to_owned()));
+    let _expected = world.agent("db-1").await;
+    let _stranger = world.agent("db-9").await;
+    let listed = |host: &str| v1::ExpectedHost {
+        host: host.to_owned(),
+        labels: [("env".to_owned(), "prod".to_owned())].into(),
+    };
+    let import = |hosts: &[&str]| v1::ImportInventoryRequest {
+        hosts: hosts.iter().map(|host| listed(host)).collect(),
+    };
+    for bad in [&[][..], &["db-1", "db-1"], &["../x"]] {
+        let refused = crate::world::refusal(fleet.import_inventory(import(bad)).await);
+        assert_eq!(
+            refused,
+            (tonic::Code::InvalidArgument, "invalid_request".to_owned())
+        );
+    }
+    let done = fleet
+        .import_inventory(import(&["db-1", "db-2"]))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!((done.hosts, done.added, done.removed), (2, 2, 0));
+    let diff = fleet
+        .get_inventory_diff(v1::GetInventoryDiffRequest {})
+        .await
+        .unwrap()
+        .into_inner();
+    let missing: Vec<(&str, bool)> = diff
+        .missing
+        .iter()
+        .map(|host| (host.host.as_str(), host.overdue))
+        .collect();
+    assert_eq!(missing, [("db-2", false)], "it was named a moment ago");
+    let unexpected: Vec<&str> = diff.unexpected.iter().map(|host| host.host.as_str()).collect();
+    assert_eq!(unexpected, ["db-9"]);
+    assert_eq!(
+        show(&world, "db-1").await.labels.get("env").map(String::as_str),
+        Some("prod")
+    );
+    assert_eq!(world.audited("inventory.import").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_from_a_file_of_its_own_is_not_replaced_by_hand() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("hosts.json");
+    std::fs::write(&file, r#"[{ "host": "db-7" }]"#).unwrap();
+    let world = World::start_with(|config| config.inventory.file = Some(file)).await;
+    let mut fleet = world.operator().await.fleet();
+    let import = v1::ImportInventoryRequest {
+        hosts: vec![v1::ExpectedHost {
+            host: "db-1".to_owned(),
+            labels: [].into(),
+        }],
+    };
+    let refused = crate::world::refusal(fleet.import_inventory(import).await);
+    assert_eq!(
+        refused,
+        (tonic::Code::FailedPrecondition, "inventory_from_file".to_owned())
+    );
 }

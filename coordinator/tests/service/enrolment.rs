@@ -1,12 +1,12 @@
 //! From a token to a certificate, and from one certificate to the next.
 
 use dr_coordinator::pki::new_key;
-use dr_proto::model::{EnrolmentToken, Role};
+use dr_proto::model::{EnrolmentToken, GoodbyeReason, Role};
 use dr_proto::tls::{Files, Fresh};
 use dr_proto::v1;
 use tonic::Code;
 
-use crate::world::{Agent, World, host, refusal, until};
+use crate::world::{Agent, World, ask, host, refusal, snapshot, until};
 
 /// A key, and a request that is signed with it.
 fn request() -> (String, String) {
@@ -18,11 +18,16 @@ fn request() -> (String, String) {
 }
 
 async fn token(world: &World, host: &str) -> EnrolmentToken {
+    token_on(world, host, false).await
+}
+
+async fn token_on(world: &World, host: &str, needs_approval: bool) -> EnrolmentToken {
     let mut fleet = world.operator().await.fleet();
     let create = v1::CreateTokenRequest {
         host: host.to_owned(),
         labels: [("env".to_owned(), "prod".to_owned())].into(),
         valid_for: None,
+        needs_approval,
     };
     let token = fleet.create_token(create).await.unwrap().into_inner();
     token.text.parse().unwrap()
@@ -170,4 +175,171 @@ async fn without_an_authority_nobody_enrols_here() {
     let mut fleet = world.operator().await.fleet();
     let refused = refusal(fleet.create_token(v1::CreateTokenRequest::default()).await);
     assert_eq!(refused, (Code::FailedPrecondition, "no_authority".to_owned()));
+}
+
+async fn agent_state(world: &World, name: &str) -> v1::Agent {
+    let mut fleet = world.operator().await.fleet();
+    let request = v1::GetAgentRequest {
+        host: name.to_owned(),
+    };
+    fleet.get_agent(request).await.unwrap().into_inner()
+}
+
+const PLAN: &str =
+    "schema = 1\nname = \"nightly\"\n[schedule]\ncron = \"0 3 1 1 *\"\n[drill]\nkind = \"snapshot\"\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_wants_an_approval_gets_nothing_before_it() {
+    let world = World::start().await;
+    let mut plans = world.operator().await.plans();
+    let apply = v1::ApplyPlanRequest {
+        text: PLAN.to_owned(),
+        expected_hash: String::new(),
+    };
+    plans.apply_plan(apply).await.unwrap();
+    let token = token_on(&world, "db-1", true).await;
+    let (key, csr) = request();
+    let stranger = world.stranger().await;
+    let answer = stranger
+        .enrollment()
+        .enroll(enrol(&token, "db-1", &csr))
+        .await
+        .unwrap()
+        .into_inner();
+    let client = world.connect(keep(&world, &key, &answer)).await.unwrap();
+    let mut agent = Agent::attach(client, &host("db-1"), |_| {}).await;
+    let welcome = agent.welcome().await;
+    assert!(
+        !welcome.wants_history,
+        "what it says of its past does not count yet"
+    );
+    let waiting = agent_state(&world, "db-1").await;
+    assert_eq!(waiting.state(), v1::agent::State::Pending);
+    assert!(
+        waiting.problems[0].contains("drctl agent approve db-1"),
+        "{waiting:?}"
+    );
+    let mut runs = world.operator().await.runs();
+    let refused = refusal(runs.start_run(ask("1", "db-1", snapshot())).await);
+    assert_eq!(refused, (Code::FailedPrecondition, "host_not_welcome".to_owned()));
+    let preview = v1::PreviewPlanRequest {
+        plan: Some(v1::preview_plan_request::Plan::Name("nightly".to_owned())),
+    };
+    let preview = plans.preview_plan(preview).await.unwrap().into_inner();
+    assert!(preview.hosts.is_empty(), "{preview:?}");
+    assert!(preview.excluded[0].reason.contains("pending"), "{preview:?}");
+    // It is told that no plan is for it, and after the approval which one is.
+    assert_eq!(agent.plans().await, Vec::<String>::new());
+    let mut fleet = world.operator().await.fleet();
+    let approve = v1::ApproveAgentRequest {
+        host: "db-1".to_owned(),
+    };
+    let approved = fleet.approve_agent(approve.clone()).await.unwrap().into_inner();
+    assert_eq!(approved.state(), v1::agent::State::Connected);
+    assert_eq!(agent.plans().await, ["nightly"]);
+    runs.start_run(ask("2", "db-1", snapshot())).await.unwrap();
+    agent.start().await;
+    // A second approval changes nothing and is not written down.
+    fleet.approve_agent(approve).await.unwrap();
+    assert_eq!(world.audited("agent.approve").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_machine_is_refused_and_the_new_one_is_the_same_host() {
+    let world = World::start().await;
+    let first = token(&world, "db-1").await;
+    let (key, csr) = request();
+    let stranger = world.stranger().await;
+    let answer = stranger
+        .enrollment()
+        .enroll(enrol(&first, "db-1", &csr))
+        .await
+        .unwrap()
+        .into_inner();
+    let old = keep(&world, &key, &answer);
+    let mut agent = Agent::attach(world.connect(old.clone()).await.unwrap(), &host("db-1"), |_| {}).await;
+    agent.welcome().await;
+    let unused = token(&world, "db-1").await;
+    let mut fleet = world.operator().await.fleet();
+    let replace = |reason: &str| v1::ReplaceAgentRequest {
+        host: "db-1".to_owned(),
+        reason: reason.to_owned(),
+        valid_for: None,
+        needs_approval: false,
+    };
+    let refused = refusal(fleet.replace_agent(replace(" ")).await);
+    assert_eq!(refused, (Code::InvalidArgument, "invalid_request".to_owned()));
+    let replaced = fleet
+        .replace_agent(replace("disk died"))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(replaced.streams_ended, 1);
+    assert_eq!(agent.goodbye().await, GoodbyeReason::Revoked);
+    let waiting = agent_state(&world, "db-1").await;
+    assert_eq!(
+        (waiting.state(), waiting.machine),
+        (v1::agent::State::Expected, 2)
+    );
+    assert!(waiting.problems[0].contains("dr-agent enroll"), "{waiting:?}");
+    let status = fleet
+        .get_status(v1::GetStatusRequest {})
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(
+        status
+            .concerns
+            .iter()
+            .any(|concern| concern.kind == "agent_awaited"),
+        "{status:?}"
+    );
+    // A second one before the new machine came makes another token, and is of no further machine.
+    let replaced = fleet
+        .replace_agent(replace("disk died"))
+        .await
+        .unwrap()
+        .into_inner();
+    let second: EnrolmentToken = replaced.token.unwrap().text.parse().unwrap();
+    assert_eq!(agent_state(&world, "db-1").await.machine, 2);
+    let (key, csr) = request();
+    let withdrawn = refusal(stranger.enrollment().enroll(enrol(&unused, "db-1", &csr)).await);
+    assert_eq!(
+        withdrawn,
+        (Code::PermissionDenied, "token_refused".to_owned()),
+        "an older token"
+    );
+    let answer = stranger
+        .enrollment()
+        .enroll(enrol(&second, "db-1", &csr))
+        .await
+        .unwrap()
+        .into_inner();
+    // The old certificate stays refused although its host is welcome again.
+    let client = world.connect(old).await.unwrap();
+    let (_sender, outgoing) = tokio::sync::mpsc::channel::<v1::AgentMessage>(1);
+    let attach = client
+        .gateway()
+        .attach(tokio_stream::wrappers::ReceiverStream::new(outgoing))
+        .await;
+    assert_eq!(refusal(attach), (Code::PermissionDenied, "revoked".to_owned()));
+    let client = world.connect(keep(&world, &key, &answer)).await.unwrap();
+    let mut agent = Agent::attach(client, &host("db-1"), |_| {}).await;
+    assert_eq!(
+        agent.welcome().await.labels.get("env"),
+        Some("prod"),
+        "labels stay"
+    );
+    let here = agent_state(&world, "db-1").await;
+    assert_eq!((here.state(), here.machine), (v1::agent::State::Connected, 2));
+    assert_eq!(world.audited("agent.replace").await.len(), 2);
+    fleet
+        .retire_agent(v1::RetireAgentRequest {
+            host: "db-1".to_owned(),
+            reason: "sold".to_owned(),
+        })
+        .await
+        .unwrap();
+    let gone = refusal(fleet.replace_agent(replace("no")).await);
+    assert_eq!(gone, (Code::PermissionDenied, "barred".to_owned()));
 }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use dr_proto::model::{DrillKind, DrillWork, Work};
+use dr_proto::model::{
+    DrillKind, DrillWork, HoldChange, HoldTerms, HoldWork, Role, SnapshotWork, Work, capability,
+};
 use dr_proto::v1;
 use tonic::Code;
 
-use crate::world::{World, ask, host, passed, refusal, snapshot};
+use crate::world::{Agent, World, ask, host, passed, refusal, snapshot};
 
 fn select(id: &str, selector: &str) -> v1::StartRunRequest {
     let mut request = ask(id, "", snapshot());
@@ -213,6 +215,45 @@ async fn a_suspended_host_is_not_asked_until_it_resumes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agent_is_not_asked_what_it_does_not_understand() {
+    let world = World::start().await;
+    let _old = world.agent("db-1").await;
+    let mut runs = world.operator().await.runs();
+    let terms = HoldTerms {
+        reason: "OPS-1".to_owned(),
+        lasts_seconds: Some(3_600),
+    };
+    let held_snapshot = Work::Snapshot(SnapshotWork {
+        hold: Some(terms.clone()),
+        ..SnapshotWork::default()
+    });
+    let hold = Work::Hold(HoldWork {
+        snapshot: "latest".to_owned(),
+        change: HoldChange::Set(terms),
+    });
+    for (id, work) in [("1", held_snapshot), ("2", hold.clone())] {
+        let run = runs.start_run(ask(id, "db-1", work)).await.unwrap().into_inner();
+        crate::world::until("it is said what the agent lacks", || async {
+            let mut runs = world.operator().await.runs();
+            let request = v1::GetRunRequest { id: run.id.clone() };
+            let detail = runs.get_run(request).await.unwrap().into_inner();
+            let said = &detail.tasks[0].explanation;
+            said.contains("does not understand snapshot.hold").then_some(())
+        })
+        .await;
+    }
+    let client = world.client(Role::Agent, "db-2").await;
+    let mut new = Agent::attach(client, &host("db-2"), |hello| {
+        hello.capabilities = vec![capability::SNAPSHOT_HOLD.to_owned()];
+    })
+    .await;
+    new.welcome().await;
+    let run = runs.start_run(ask("3", "db-2", hold.clone())).await.unwrap();
+    assert_eq!(run.into_inner().work, "snapshot hold");
+    assert_eq!(new.start().await.work, hold);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_hosts_work_through_one_request_a_few_at_a_time() {
     const HOSTS: usize = 40;
     const AT_A_TIME: usize = 8;
@@ -249,4 +290,56 @@ async fn many_hosts_work_through_one_request_a_few_at_a_time() {
     })
     .await;
     assert_eq!(ended.tasks.get("passed").copied(), u32::try_from(HOSTS).ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notes_are_kept_beside_runs_and_tasks() {
+    let world = World::start().await;
+    let mut agent = world.agent("db-1").await;
+    let mut runs = world.operator().await.runs();
+    let run = runs
+        .start_run(ask("1", "db-1", snapshot()))
+        .await
+        .unwrap()
+        .into_inner();
+    let task = agent.start().await.key.task.to_string();
+    let note = |id: &str, text: &str, request: &str| v1::AddNoteRequest {
+        id: id.to_owned(),
+        text: text.to_owned(),
+        request_id: request.to_owned(),
+    };
+    for bad in ["", "  ", "a\u{1b}[2Jb", &"x".repeat(4_001)] {
+        let refused = refusal(runs.add_note(note(&run.id, bad, "r")).await);
+        assert_eq!(refused, (Code::InvalidArgument, "invalid_request".to_owned()));
+    }
+    let nowhere = refusal(runs.add_note(note("ffffffff", "x", "r")).await);
+    assert_eq!(nowhere, (Code::NotFound, "not_found".to_owned()));
+    for _ in 0..2 {
+        runs.add_note(note(&run.id, "beside the run\nwith a second line", "1"))
+            .await
+            .unwrap();
+    }
+    runs.add_note(note(&task, "beside the task", "2")).await.unwrap();
+    let detail = runs
+        .get_run(v1::GetRunRequest { id: task.clone() })
+        .await
+        .unwrap()
+        .into_inner();
+    let kept: Vec<(&str, &str)> = detail
+        .notes
+        .iter()
+        .map(|note| (note.task.as_str(), note.text.as_str()))
+        .collect();
+    assert_eq!(
+        kept,
+        [
+            ("", "beside the run\nwith a second line"),
+            (task.as_str(), "beside the task")
+        ]
+    );
+    assert!(
+        detail.notes.iter().all(|note| note.by.contains("operator")),
+        "{detail:?}"
+    );
+    assert_eq!(world.audited("note.add").await.len(), 2);
 }

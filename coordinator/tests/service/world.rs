@@ -395,6 +395,15 @@ impl Agent {
         }
     }
 
+    /// The names of the plans that it is told of next.
+    pub(crate) async fn plans(&mut self) -> Vec<String> {
+        loop {
+            if let Some(CoordinatorMessage::Plans(plans)) = self.hear().await.unwrap() {
+                return plans.into_iter().map(|plan| plan.name).collect();
+            }
+        }
+    }
+
     /// Sends a result and waits until it is acknowledged.
     pub(crate) async fn answer(&mut self, result: &TaskResult) {
         self.say(AgentMessage::Result(Box::new(result.clone()))).await;

@@ -6,7 +6,7 @@
 //! narrows or redirects work has a name here. [`needs`] says which names a piece of work stands on, and a coordinator
 //! hands it only to agents that announced them. A name, once given out, never changes its meaning.
 
-use super::{CheckWork, DrillWork, RestoreWork, SnapshotWork, Work};
+use super::{CheckWork, DrillWork, HoldWork, RestoreWork, SnapshotWork, Work};
 
 /// A drill rehearses another host's repository (`from_host`).
 pub const DRILL_CROSS_HOST: &str = "drill.cross_host";
@@ -18,6 +18,10 @@ pub const DRILL_LOSS: &str = "drill.loss";
 pub const RESTORE_CROSS_HOST: &str = "restore.cross_host";
 /// A restore that was cut short fetches only what is missing when it is given again.
 pub const RESTORE_RESUME: &str = "restore.resume";
+/// A snapshot is held against retention, when it is taken or later.
+pub const SNAPSHOT_HOLD: &str = "snapshot.hold";
+/// A snapshot that looks suspect is taken for right (`accept`).
+pub const SNAPSHOT_ACCEPT: &str = "snapshot.accept";
 /// Plans go on while no coordinator answers.
 pub const PLANS_OFFLINE: &str = "plans.offline";
 /// A goodbye because of a newer stream is answered with a farewell: see [`super::AgentMessage::Farewell`].
@@ -30,6 +34,8 @@ pub const ALL: &[&str] = &[
     DRILL_LOSS,
     RESTORE_CROSS_HOST,
     RESTORE_RESUME,
+    SNAPSHOT_HOLD,
+    SNAPSHOT_ACCEPT,
     PLANS_OFFLINE,
     FAREWELL,
 ];
@@ -42,7 +48,14 @@ pub fn needs(work: &Work) -> Vec<&'static str> {
             sources: _,
             reread: _,
             reason: _,
-        }) => Vec::new(),
+            hold,
+            accept,
+        }) => {
+            let hold = hold.as_ref().map(|_| SNAPSHOT_HOLD);
+            hold.into_iter()
+                .chain(accept.then_some(SNAPSHOT_ACCEPT))
+                .collect()
+        }
         Work::Drill(DrillWork {
             kind: _,
             snapshot: _,
@@ -75,6 +88,10 @@ pub fn needs(work: &Work) -> Vec<&'static str> {
             plan_only: _,
         }) => from_host.iter().map(|_| RESTORE_CROSS_HOST).collect(),
         Work::Check(CheckWork { kind: _, sources: _ }) => Vec::new(),
+        Work::Hold(HoldWork {
+            snapshot: _,
+            change: _,
+        }) => vec![SNAPSHOT_HOLD],
     }
 }
 

@@ -113,6 +113,35 @@ pub struct SnapshotInfo {
     pub bytes: u64,
     /// Names of the sources in it.
     pub sources: Vec<String>,
+    /// What holds it against retention; of several holds the one that ends last.
+    pub hold: Option<HoldInfo>,
+}
+
+/// A hold on a snapshot, as its repository has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldInfo {
+    /// Why.
+    pub reason: String,
+    /// When it was set.
+    pub created: Timestamp,
+    /// When it ends, or ended, by itself; `None`: it lasts until it is released.
+    pub until: Option<Timestamp>,
+}
+
+impl HoldInfo {
+    /// Whether it is over.
+    pub fn has_ended(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+
+    /// What lists say of it.
+    pub fn note(&self, now: Timestamp) -> String {
+        match self.until {
+            None => format!("held until released: {}", self.reason),
+            Some(until) if self.has_ended(now) => format!("hold ended {until:.0}: {}", self.reason),
+            Some(until) => format!("held until {until:.0}: {}", self.reason),
+        }
+    }
 }
 
 /// The most that a coordinator may ask of a host, from the host's own file.
@@ -126,6 +155,9 @@ pub struct Allow {
     pub hooks: Vec<String>,
     /// Failover drills on the live host.
     pub failover: bool,
+    /// Ending holds on snapshots.
+    #[serde(default)]
+    pub release_holds: bool,
 }
 
 #[cfg(test)]

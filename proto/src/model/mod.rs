@@ -9,6 +9,7 @@ pub mod document;
 mod drill;
 pub mod environment;
 pub mod exit;
+pub mod expected;
 mod host;
 mod identity;
 mod labels;
@@ -24,7 +25,7 @@ mod verdict;
 
 pub use check::{CheckResult, Finding, Outcome};
 pub use drill::{DrillId, DrillKind, Loss, ParseDrillError};
-pub use host::{Allow, HostName, ParseHostError, SnapshotInfo, SourceInfo};
+pub use host::{Allow, HoldInfo, HostName, ParseHostError, SnapshotInfo, SourceInfo};
 pub use identity::{Domain, Identity, ParseIdentityError, Role};
 pub use labels::{HOST, LabelError, Labels, Requirement, Selector, SelectorError, Test};
 pub use link::{
@@ -36,8 +37,9 @@ pub use plan::{Plan, PlanErrors};
 pub use proof::{ProofLevel, Rung};
 pub use report::{Bytes, Capture, Freshness, Phase, Report, Rpo, SnapshotRef, SourceReport};
 pub use task::{
-    CheckKind, CheckWork, DrillWork, Existing, Fence, IllegalStep, ParseTaskError, Progress, RestoreWork,
-    RunId, RunState, SnapshotWork, SourceKind, TaskId, TaskOutcome, TaskState, Work,
+    CheckKind, CheckWork, DrillWork, Existing, Fence, HoldChange, HoldTerms, HoldWork, IllegalStep,
+    ParseTaskError, Progress, RestoreWork, RunId, RunState, SnapshotWork, SourceKind, TaskId, TaskOutcome,
+    TaskState, Work,
 };
 pub use token::{EnrolmentToken, Fingerprint, ParseTokenError, Secret, SecretHash, TokenId};
 pub use verdict::{Cause, Verdict};

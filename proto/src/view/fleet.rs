@@ -146,8 +146,10 @@ pub enum AgentState {
     Revoked,
     /// Gone for good.
     Retired,
-    /// Known, but never attached.
+    /// Known, but never attached; or its machine was replaced and the new one has not come.
     Expected,
+    /// It gets no task and no plan before an operator approves it.
+    Pending,
 }
 
 impl fmt::Display for AgentState {
@@ -159,6 +161,7 @@ impl fmt::Display for AgentState {
             Self::Revoked => "revoked",
             Self::Retired => "retired",
             Self::Expected => "expected",
+            Self::Pending => "pending",
         })
     }
 }
@@ -198,6 +201,8 @@ pub struct Agent {
     pub problems: Vec<String>,
     /// What it understands beyond version 0 of the protocol.
     pub capabilities: Vec<String>,
+    /// Which machine carries the name, from 1.
+    pub machine: u32,
 }
 
 /// A source, and which plans cover it.
@@ -209,6 +214,8 @@ pub struct SourceCoverage {
     pub source: SourceInfo,
     /// Names of enabled plans that cover it.
     pub plans: Vec<String>,
+    /// No plan covers it, and one leaves its host out and says why.
+    pub excluded: bool,
 }
 
 /// A snapshot in a host's repository.
@@ -241,6 +248,17 @@ pub struct Token {
     pub used: Option<Timestamp>,
     /// By which host.
     pub used_by: Option<String>,
+    /// Whether the host gets nothing to do before an operator approves it.
+    pub needs_approval: bool,
+}
+
+/// What replacing a host's machine gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Replaced {
+    /// Streams of the old machine that were ended.
+    pub streams_ended: u32,
+    /// The token for the new one.
+    pub token: Token,
 }
 
 /// The text is a secret.
@@ -403,6 +421,7 @@ fn agent_state(value: i32) -> Result<AgentState, wire::Error> {
         State::Revoked => AgentState::Revoked,
         State::Retired => AgentState::Retired,
         State::Expected => AgentState::Expected,
+        State::Pending => AgentState::Pending,
         State::Unspecified => return Err(wire::Error::Missing("state".to_owned())),
     })
 }
@@ -428,6 +447,7 @@ impl TryFrom<v1::Agent> for Agent {
             sources,
             problems,
             capabilities,
+            machine,
         } = agent;
         Ok(Self {
             host,
@@ -446,6 +466,7 @@ impl TryFrom<v1::Agent> for Agent {
             sources: list("sources", sources, MOST)?,
             problems,
             capabilities,
+            machine,
         })
     }
 }
@@ -454,11 +475,17 @@ impl TryFrom<v1::SourceCoverage> for SourceCoverage {
     type Error = wire::Error;
 
     fn try_from(coverage: v1::SourceCoverage) -> Result<Self, wire::Error> {
-        let v1::SourceCoverage { host, source, plans } = coverage;
+        let v1::SourceCoverage {
+            host,
+            source,
+            plans,
+            excluded,
+        } = coverage;
         Ok(Self {
             host,
             source: inner("source", source)?,
             plans,
+            excluded,
         })
     }
 }
@@ -488,6 +515,7 @@ impl TryFrom<v1::Token> for Token {
             created_by,
             used,
             used_by,
+            needs_approval,
         } = token;
         Ok(Self {
             id,
@@ -498,6 +526,19 @@ impl TryFrom<v1::Token> for Token {
             created_by,
             used: maybe_moment("used", used)?,
             used_by: some(used_by),
+            needs_approval,
+        })
+    }
+}
+
+impl TryFrom<v1::ReplaceAgentResponse> for Replaced {
+    type Error = wire::Error;
+
+    fn try_from(answer: v1::ReplaceAgentResponse) -> Result<Self, wire::Error> {
+        let v1::ReplaceAgentResponse { streams_ended, token } = answer;
+        Ok(Self {
+            streams_ended,
+            token: inner("token", token)?,
         })
     }
 }

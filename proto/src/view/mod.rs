@@ -7,14 +7,16 @@
 
 mod audit;
 mod fleet;
+mod inventory;
 mod plans;
 mod read;
 mod runs;
 
 pub use audit::{AuditCheck, AuditEntry};
 pub use fleet::{
-    Agent, AgentState, Concern, HostSnapshot, Readiness, Reconciler, Severity, SourceCoverage, Status,
-    Suspended, Token,
+    Agent, AgentState, Concern, HostSnapshot, Readiness, Reconciler, Replaced, Severity, SourceCoverage,
+    Status, Suspended, Token,
 };
+pub use inventory::{Imported, InventoryDiff, MissingHost, UnexpectedHost};
 pub use plans::{Applied, Change, Excluded, Plan, Preview, PreviewHost};
-pub use runs::{Document, ProgressView, Run, RunDetail, RunEvent, Task, TaskEvent};
+pub use runs::{Document, Note, ProgressView, Run, RunDetail, RunEvent, Task, TaskEvent};

@@ -167,6 +167,21 @@ pub struct RunDetail {
     pub tasks: Vec<Task>,
     /// Oldest first.
     pub events: Vec<TaskEvent>,
+    /// What operators wrote beside it, oldest first.
+    pub notes: Vec<Note>,
+}
+
+/// What an operator wrote beside a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// The task that it is about; `None`: the whole run.
+    pub task: Option<String>,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+    /// The text.
+    pub text: String,
 }
 
 /// A change of a run that is watched.
@@ -305,11 +320,31 @@ impl TryFrom<v1::RunDetail> for RunDetail {
     type Error = wire::Error;
 
     fn try_from(detail: v1::RunDetail) -> Result<Self, wire::Error> {
-        let v1::RunDetail { run, tasks, events } = detail;
+        let v1::RunDetail {
+            run,
+            tasks,
+            events,
+            notes,
+        } = detail;
         Ok(Self {
             run: inner("run", run)?,
             tasks: list("tasks", tasks, MOST)?,
             events: list("events", events, MOST)?,
+            notes: list("notes", notes, MOST)?,
+        })
+    }
+}
+
+impl TryFrom<v1::Note> for Note {
+    type Error = wire::Error;
+
+    fn try_from(note: v1::Note) -> Result<Self, wire::Error> {
+        let v1::Note { task, at, by, text } = note;
+        Ok(Self {
+            task: some(task),
+            at: moment("at", at)?,
+            by,
+            text,
         })
     }
 }

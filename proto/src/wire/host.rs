@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use super::error::Within;
 use super::read::{counted, given, optional, or_empty, text, texts};
 use super::task::drill_kind;
-use super::time::{moment, timestamp};
+use super::time::{maybe_moment, moment, timestamp};
 use super::{Error, limits};
-use crate::model::{Allow, SnapshotInfo, SourceInfo};
+use crate::model::{Allow, HoldInfo, SnapshotInfo, SourceInfo};
 use crate::v1;
 
 impl TryFrom<v1::Source> for SourceInfo {
@@ -61,6 +62,7 @@ impl TryFrom<v1::Snapshot> for SnapshotInfo {
             reason,
             bytes,
             sources,
+            hold,
         } = snapshot;
         Ok(Self {
             id: given("id", id)?,
@@ -70,6 +72,7 @@ impl TryFrom<v1::Snapshot> for SnapshotInfo {
             reason: optional("reason", reason)?,
             bytes,
             sources: texts("sources", sources, limits::SOURCES)?,
+            hold: hold.map(HoldInfo::try_from).transpose().within("hold")?,
         })
     }
 }
@@ -84,6 +87,7 @@ impl From<SnapshotInfo> for v1::Snapshot {
             reason,
             bytes,
             sources,
+            hold,
         } = snapshot;
         Self {
             id,
@@ -93,6 +97,39 @@ impl From<SnapshotInfo> for v1::Snapshot {
             reason: or_empty(reason),
             bytes,
             sources,
+            hold: hold.map(Into::into),
+        }
+    }
+}
+
+impl TryFrom<v1::Hold> for HoldInfo {
+    type Error = Error;
+
+    fn try_from(hold: v1::Hold) -> Result<Self, Error> {
+        let v1::Hold {
+            reason,
+            created,
+            until,
+        } = hold;
+        Ok(Self {
+            reason: text("reason", reason)?,
+            created: moment("created", created)?,
+            until: maybe_moment("until", until)?,
+        })
+    }
+}
+
+impl From<HoldInfo> for v1::Hold {
+    fn from(hold: HoldInfo) -> Self {
+        let HoldInfo {
+            reason,
+            created,
+            until,
+        } = hold;
+        Self {
+            reason,
+            created: Some(timestamp(created)),
+            until: until.map(timestamp),
         }
     }
 }
@@ -107,6 +144,7 @@ impl TryFrom<v1::Allow> for Allow {
             restore_into,
             hooks,
             failover,
+            release_holds,
         } = allow;
         counted("drills", drills.len(), limits::NAMES)?;
         let mut kinds = Vec::new();
@@ -123,6 +161,7 @@ impl TryFrom<v1::Allow> for Allow {
             restore_into: folders.into_iter().map(PathBuf::from).collect(),
             hooks: texts("hooks", hooks, limits::NAMES)?,
             failover,
+            release_holds,
         })
     }
 }
@@ -134,6 +173,7 @@ impl From<Allow> for v1::Allow {
             restore_into,
             hooks,
             failover,
+            release_holds,
         } = allow;
         let kinds = drills.into_iter().map(|kind| v1::DrillKind::from(kind).into());
         let folders = restore_into
@@ -144,6 +184,7 @@ impl From<Allow> for v1::Allow {
             restore_into: folders.collect(),
             hooks,
             failover,
+            release_holds,
         }
     }
 }

@@ -1,14 +1,16 @@
 //! What a task asks.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::error::Within;
-use super::read::{given, maybe_parsed, optional, or_empty, required, texts};
+use super::read::{bounded, given, maybe_parsed, optional, or_empty, required, texts};
 use super::task::{drill_kind, word};
 use super::time::{duration, maybe_length};
 use super::{Error, limits};
 use crate::model::{
-    CheckKind, CheckWork, DrillWork, Existing, HostName, Loss, RestoreWork, SnapshotWork, Work,
+    CheckKind, CheckWork, DrillWork, Existing, HoldChange, HoldTerms, HoldWork, HostName, Loss, RestoreWork,
+    SnapshotWork, Work,
 };
 use crate::v1;
 
@@ -23,6 +25,7 @@ impl TryFrom<v1::Work> for Work {
             Kind::Drill(work) => work.try_into().map(Self::Drill).within("drill"),
             Kind::Restore(work) => work.try_into().map(Self::Restore).within("restore"),
             Kind::Check(work) => work.try_into().map(Self::Check).within("check"),
+            Kind::Hold(work) => work.try_into().map(Self::Hold).within("hold"),
         }
     }
 }
@@ -36,6 +39,7 @@ impl From<Work> for v1::Work {
                 Work::Drill(work) => Kind::Drill(work.into()),
                 Work::Restore(work) => Kind::Restore(work.into()),
                 Work::Check(work) => Kind::Check(work.into()),
+                Work::Hold(work) => Kind::Hold(work.into()),
             }),
         }
     }
@@ -49,11 +53,15 @@ impl TryFrom<v1::SnapshotWork> for SnapshotWork {
             sources,
             reread,
             reason,
+            hold,
+            accept,
         } = work;
         Ok(Self {
             sources: texts("sources", sources, limits::NAMES)?,
             reread,
             reason: optional("reason", reason)?,
+            hold: hold.map(HoldTerms::try_from).transpose().within("hold")?,
+            accept,
         })
     }
 }
@@ -64,11 +72,86 @@ impl From<SnapshotWork> for v1::SnapshotWork {
             sources,
             reread,
             reason,
+            hold,
+            accept,
         } = work;
         Self {
             sources,
             reread,
             reason: or_empty(reason),
+            hold: hold.map(Into::into),
+            accept,
+        }
+    }
+}
+
+/// The longest reason of a hold: it is read in lists.
+const LONGEST_REASON: usize = 1_000;
+
+fn reason(text: String) -> Result<String, Error> {
+    if text.trim().is_empty() {
+        return Err(Error::Missing("reason".to_owned()));
+    }
+    bounded("reason", text, LONGEST_REASON)
+}
+
+impl TryFrom<v1::HoldTerms> for HoldTerms {
+    type Error = Error;
+
+    fn try_from(terms: v1::HoldTerms) -> Result<Self, Error> {
+        let v1::HoldTerms { reason: why, lasts } = terms;
+        let lasts = maybe_length("lasts", lasts)?;
+        if lasts.is_some_and(|lasts| lasts.as_secs() == 0) {
+            return Err(Error::invalid("lasts", "0s", "a hold lasts a second or longer"));
+        }
+        Ok(Self {
+            reason: reason(why)?,
+            lasts_seconds: lasts.map(|lasts| lasts.as_secs()),
+        })
+    }
+}
+
+impl From<HoldTerms> for v1::HoldTerms {
+    fn from(terms: HoldTerms) -> Self {
+        let HoldTerms {
+            reason,
+            lasts_seconds,
+        } = terms;
+        Self {
+            reason,
+            lasts: lasts_seconds.map(|seconds| duration(Duration::from_secs(seconds))),
+        }
+    }
+}
+
+impl TryFrom<v1::HoldWork> for HoldWork {
+    type Error = Error;
+
+    fn try_from(work: v1::HoldWork) -> Result<Self, Error> {
+        use v1::hold_work::Change;
+        let v1::HoldWork { snapshot, change } = work;
+        Ok(Self {
+            snapshot: given("snapshot", snapshot)?,
+            change: match required("change", change)? {
+                Change::Set(terms) => HoldChange::Set(terms.try_into().within("set")?),
+                Change::Release(v1::ReleaseTerms { reason: why }) => HoldChange::Release {
+                    reason: reason(why).within("release")?,
+                },
+            },
+        })
+    }
+}
+
+impl From<HoldWork> for v1::HoldWork {
+    fn from(work: HoldWork) -> Self {
+        use v1::hold_work::Change;
+        let HoldWork { snapshot, change } = work;
+        Self {
+            snapshot,
+            change: Some(match change {
+                HoldChange::Set(terms) => Change::Set(terms.into()),
+                HoldChange::Release { reason } => Change::Release(v1::ReleaseTerms { reason }),
+            }),
         }
     }
 }

@@ -163,10 +163,7 @@ struct Ratio {
 
 fn ratios(rows: &[Row]) -> Vec<Ratio> {
     let engine = Contestant::Engine.name();
-    let ours = |act: &str| {
-        rows.iter()
-            .find(|row| row.contestant == engine && row.act == act)
-    };
+    let ours = |act: &str| rows.iter().find(|row| row.contestant == engine && row.act == act);
     let others = rows.iter().filter(|row| row.contestant != engine);
     others
         .filter_map(|row| {

@@ -384,10 +384,20 @@ impl Fleet {
             .as_str()
             .expect("a new token has its text")
             .to_owned();
-        let membership = self.membership(&name, endpoint);
+        (self.prepare_over(host, endpoint), text)
+    }
+
+    /// Writes the configuration of a host that will belong to this fleet, by a token that there is.
+    #[must_use]
+    pub fn prepare(&self, host: Host) -> Host {
+        self.prepare_over(host, self.address)
+    }
+
+    fn prepare_over(&self, host: Host, endpoint: SocketAddr) -> Host {
+        let membership = self.membership(host.name(), endpoint);
         let host = host.with_lines(&membership);
         host.configure();
-        (host, text)
+        host
     }
 }
 

@@ -1,6 +1,6 @@
 use std::os::unix::fs::symlink;
 
-use dr_proto::model::{CheckKind, Existing, HostName, SnapshotWork};
+use dr_proto::model::{CheckKind, Existing, HoldTerms, HostName, SnapshotWork};
 use tempfile::TempDir;
 
 use super::*;
@@ -246,4 +246,30 @@ fn another_hosts_repository_is_found_only_where_the_own_url_says_how() {
     });
     assert_eq!(judge(&session, &work), Ok(()));
     refused(&fixed, &work, NOT_ALLOWED, "[repository].url");
+}
+
+#[test]
+fn holds_may_always_be_set_and_released_only_where_the_host_allows_it() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let session = session(&dir);
+    let work = |change| {
+        Work::Hold(HoldWork {
+            snapshot: "latest".to_owned(),
+            change,
+        })
+    };
+    let set = work(HoldChange::Set(HoldTerms {
+        reason: "OPS-1".to_owned(),
+        lasts_seconds: None,
+    }));
+    let release = work(HoldChange::Release {
+        reason: "done".to_owned(),
+    });
+    assert_eq!(judge(&session, &set), Ok(()));
+    assert_eq!(judge(&session, &release), Ok(()));
+    let mut closed = session.clone();
+    closed.config.allow.release_holds = false;
+    assert_eq!(judge(&closed, &set), Ok(()));
+    refused(&closed, &release, NOT_ALLOWED, "[allow].release_holds");
+    assert!(!stated(&closed.config).release_holds);
 }

@@ -10,6 +10,7 @@ use crate::daemon::allow::Refusal;
 use crate::daemon::journal::LARGEST;
 use crate::error::{Class, Failure};
 use crate::job::check::Answer as Checked;
+use crate::job::hold::Changed as Held;
 use crate::snapshot;
 
 /// The longest sentence that travels, in characters.
@@ -127,14 +128,14 @@ impl Ended {
 
 /// Why work did not come to an answer of its own.
 ///
-/// | class of the failure | a question (drill, check) | an action (snapshot, restore) |
+/// | class of the failure | a question (drill, check) | an action (snapshot, restore, hold) |
 /// |---|---|---|
 /// | the repository or live data are damaged | failed | failed |
 /// | passes by itself: busy, suspended, cancelled, store or host away, no space | inconclusive | inconclusive |
 /// | needs somebody: configuration, keys, rights, names, a target that exists, a mistake of ours | inconclusive | failed |
 pub(crate) fn failed(work: &Work, failure: &Failure) -> Ended {
     let class = failure.class();
-    let acts = matches!(work, Work::Snapshot(_) | Work::Restore(_));
+    let acts = matches!(work, Work::Snapshot(_) | Work::Restore(_) | Work::Hold(_));
     let state = match class {
         Class::RepositoryDamaged | Class::SourceDamaged => TaskState::Failed,
         Class::Busy
@@ -189,7 +190,10 @@ pub(super) fn snapshot(outcome: &snapshot::Outcome) -> Ended {
         (Some(why), _) => Ended::with(
             TaskState::Inconclusive,
             "suspect",
-            format!("the snapshot is suspect and will not be `latest`: {why}"),
+            format!(
+                "the snapshot is suspect and will not be `latest`: {why}; look at the data, and if they are right take \
+                 one with --accept"
+            ),
         ),
         (None, Some(source)) => {
             let first = source.damage.first().map_or("damage", String::as_str);
@@ -204,7 +208,7 @@ pub(super) fn snapshot(outcome: &snapshot::Outcome) -> Ended {
             )
         }
         (None, None) => match outcome.facts.disproved() {
-            [] => Ended::passed(),
+            [] => not_held(outcome).unwrap_or_else(Ended::passed),
             [first, ..] => Ended::with(
                 TaskState::Partial,
                 "facts_failed",
@@ -220,6 +224,18 @@ pub(super) fn snapshot(outcome: &snapshot::Outcome) -> Ended {
     ended
         .about(sources.map(|source| (source.name.clone(), Some(whole(source)))))
         .measured(outcome)
+}
+
+/// A snapshot that was to be held and is not: it is there, and retention may take it.
+fn not_held(outcome: &snapshot::Outcome) -> Option<Ended> {
+    match &outcome.hold {
+        snapshot::HoldOutcome::NotAsked | snapshot::HoldOutcome::Set(_) => None,
+        snapshot::HoldOutcome::Missing { reason } => Some(Ended::with(
+            TaskState::Partial,
+            "not_held",
+            format!("snapshot {} is committed and not held: {reason}", outcome.id),
+        )),
+    }
 }
 
 /// A drill that has a report.
@@ -309,6 +325,15 @@ fn sentence(source: &str, question: impl std::fmt::Display, findings: &[Finding]
 pub(super) fn restored(document: &impl Serialize, sources: impl IntoIterator<Item = String>) -> Ended {
     let sources = sources.into_iter().map(|name| (name, None));
     Ended::passed().about(sources).measured(document)
+}
+
+/// A hold that was set, or holds that were ended.
+pub(super) fn held(changed: &Held) -> Ended {
+    let mut ended = Ended::passed();
+    if changed.set.is_none() && changed.released.is_empty() {
+        ended.add(&format!("nothing held snapshot {}", changed.snapshot));
+    }
+    ended.measured(changed)
 }
 
 /// A live check that has an answer.

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dr_proto::model::{CheckWork, DrillWork, Existing, RestoreWork, SnapshotWork, StartTask, Work};
+use dr_proto::model::{CheckWork, DrillWork, Existing, HoldWork, RestoreWork, SnapshotWork, StartTask, Work};
 use dr_vault::progress::Progress;
 use dr_vault::restore::{self, Place};
 use dr_vault::storage::circuit::Circuit;
@@ -110,6 +110,7 @@ async fn perform(session: &Session, work: &Work, progress: &Progress) -> Result<
         Work::Drill(work) => drill(&session, work, progress).await,
         Work::Restore(work) => restore(&session, work, progress).await,
         Work::Check(work) => check(&session, work, progress).await,
+        Work::Hold(work) => hold(&session, work).await,
     }
 }
 
@@ -118,6 +119,8 @@ async fn snapshot(session: &Session, work: &SnapshotWork, progress: &Progress) -
         sources: work.sources.clone(),
         reread: work.reread,
         reason: work.reason.clone(),
+        hold: work.hold.clone(),
+        accept: work.accept,
         facts: true,
     };
     let taken = job::snapshot::run(session, ask, progress).await?;
@@ -188,4 +191,12 @@ async fn check(session: &Session, work: &CheckWork, progress: &Progress) -> Resu
     };
     let answer = job::check::run(session, ask, progress).await?;
     Ok(answer::checked(&answer))
+}
+
+async fn hold(session: &Session, work: &HoldWork) -> Result<Ended, Failure> {
+    let ask = job::hold::Ask {
+        snapshot: work.snapshot.clone(),
+        change: work.change.clone(),
+    };
+    Ok(answer::held(&job::hold::run(session, ask).await?))
 }

@@ -75,6 +75,10 @@ pub struct Request {
     pub previous: Option<SnapshotId>,
     /// Read everything, whatever the last snapshot says.
     pub reread: bool,
+    /// The machine that writes this.
+    pub writer: Option<String>,
+    /// Why this cut would not be trusted, had somebody not said that it is right.
+    pub accepted: Option<String>,
     /// Why this cut is not to be trusted as a whole.
     pub suspect: Option<String>,
     /// Why the snapshot is taken, in the words of who asked for it.
@@ -98,6 +102,8 @@ impl Request {
             inputs: Vec::new(),
             previous: None,
             reread: false,
+            writer: None,
+            accepted: None,
             suspect: None,
             reason: None,
             tags: Vec::new(),
@@ -347,6 +353,8 @@ async fn commit(
     manifest.sources = sources;
     manifest.window = request.window;
     manifest.reason = request.reason;
+    manifest.writer = request.writer;
+    manifest.accepted = request.accepted;
     manifest.tags = request.tags;
     manifest.stats =
         serde_json::to_value(&stats).map_err(|error| Error::Internal(format!("figures as JSON: {error}")))?;

@@ -32,7 +32,12 @@ pub struct Hold {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 enum HoldBody {
-    Release { released: RecordId, created: Timestamp },
+    Release {
+        released: RecordId,
+        created: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     Hold(Hold),
 }
 
@@ -149,17 +154,21 @@ impl Repository {
     }
 
     /// Releases a hold: says so in a record beside it, so that its absence is no loss, then removes it where
-    /// deleting is permitted.
+    /// deleting is permitted. `reason` is kept where somebody gave one.
     ///
     /// # Errors
     ///
     /// The store's, other than a refusal to delete.
-    pub async fn release_hold(&self, hold: &Key) -> Result<()> {
+    pub async fn release_hold(&self, hold: &Key, reason: Option<&str>) -> Result<()> {
         let (snapshot, released) =
             layout::parse_companion(layout::HOLDS, hold).ok_or_else(|| not_a_record(hold))?;
         let created = self.inner.clock.now();
-        let body = serde_json::to_vec(&HoldBody::Release { released, created })
-            .map_err(|e| Error::internal(format!("encode release: {e}")))?;
+        let body = serde_json::to_vec(&HoldBody::Release {
+            released,
+            created,
+            reason: reason.map(str::to_owned),
+        })
+        .map_err(|e| Error::internal(format!("encode release: {e}")))?;
         self.put_companion(Kind::Hold, layout::HOLDS, &snapshot, body)
             .await?;
         self.note(hold, false).await;

@@ -47,11 +47,15 @@ impl Session {
             return Err(revoked("the certificate was revoked"));
         }
         self.note_duplicate(&hello, &stream).await?;
-        let known = hello::reconcile(&self.desk.store, self.desk.epoch, &hello)
+        let mut known = hello::reconcile(&self.desk.store, self.desk.epoch, &hello)
             .await
             .map_err(store_failed)?;
         if replaced(&stream) {
             return Err(End::Told(stream.ending.ended().await));
+        }
+        if admitted.pending {
+            // What the machine before it was asked is not asked of one that nobody has approved.
+            known.retain(|message| !matches!(message, CoordinatorMessage::Start(_)));
         }
         self.welcome(admitted).await?;
         let Some(queue) = stream.queue.take() else {

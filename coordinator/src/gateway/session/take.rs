@@ -90,6 +90,10 @@ impl Session {
     /// Acknowledged after it was committed, whatever came of it; a result that could not be stored ends the stream, so
     /// that it is sent again.
     async fn result(&mut self, stream: &Attached, result: &TaskResult) -> Result<(), End> {
+        if self.is_pending().await? {
+            tracing::warn!(host = %self.host, task = %result.key.task, "a result of a host that nobody has approved yet waits there");
+            return Ok(());
+        }
         let filed = self
             .desk
             .store
@@ -134,8 +138,18 @@ impl Session {
             .filed(&result.work, &result.outcome, report.as_ref());
     }
 
+    /// Nobody has said that this machine is the right one: what it says of work counts only afterwards. It sends it
+    /// again until it is acknowledged.
+    async fn is_pending(&self) -> Result<bool, End> {
+        let hosts = self.desk.store.hosts();
+        hosts.is_pending(&self.host).await.map_err(store_failed)
+    }
+
     /// What the agent remembers, for a store that had lost it.
     async fn history(&mut self, history: History) -> Result<(), End> {
+        if self.is_pending().await? {
+            return Ok(());
+        }
         for result in &history.results {
             let filed = self
                 .desk

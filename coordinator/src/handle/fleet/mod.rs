@@ -1,5 +1,6 @@
 //! Hosts: who they are, what they protect, whether they may work, and how the whole fleet stands.
 
+mod inventory;
 mod problems;
 mod status;
 
@@ -14,6 +15,7 @@ use dr_store::suspensions::SuspensionRecord;
 use dr_store::{SharedClock, Store};
 use jiff::{SignedDuration, Timestamp};
 
+pub use self::inventory::DiffView;
 pub use self::status::StatusView;
 use super::Error;
 use crate::access::revocations::Revocations;
@@ -66,19 +68,22 @@ pub enum AgentState {
     Revoked,
     /// It is gone for good.
     Retired,
-    /// It never attached.
+    /// It never attached, or its machine was replaced and the new one did not.
     Expected,
+    /// Nobody has approved it yet: it gets nothing to do.
+    Pending,
 }
 
 impl AgentState {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Connected,
         Self::Away,
         Self::Lost,
         Self::Revoked,
         Self::Retired,
         Self::Expected,
+        Self::Pending,
     ];
 
     /// The stable word.
@@ -90,6 +95,7 @@ impl AgentState {
             Self::Revoked => "revoked",
             Self::Retired => "retired",
             Self::Expected => "expected",
+            Self::Pending => "pending",
         }
     }
 }
@@ -164,6 +170,10 @@ impl Fleet {
         }
         let plans = super::enabled_plans(&self.store).await?;
         let records = self.store.hosts().list().await?;
+        // What a host that is gone for good had needs no plan any more.
+        let records = records
+            .into_iter()
+            .filter(|record| record.state != HostState::Retired);
         let mut sources: BTreeMap<HostName, Vec<SourceInfo>> = BTreeMap::new();
         for record in self.store.inventories().sources(host).await? {
             sources.entry(record.host).or_default().push(record.source);
@@ -180,11 +190,15 @@ impl Fleet {
                 sources: Some(sources),
             };
             for source in sources {
-                let covering = plans.iter().filter(|plan| plan.covers(member, &source.name, now));
+                // A name alone is no protection: what was found on the host may be called like a source.
+                let covering = plans
+                    .iter()
+                    .filter(|plan| source.configured && plan.covers(member, &source.name, now));
                 let names: Vec<String> = covering.map(|plan| plan.name().to_owned()).collect();
-                let excluded =
-                    names.is_empty() && plans.iter().any(|plan| plan.leaves_out(&host, &labels, now));
-                if !uncovered || names.is_empty() {
+                let excluded = source.configured
+                    && names.is_empty()
+                    && plans.iter().any(|plan| plan.leaves_out(&host, &labels, now));
+                if !uncovered || (names.is_empty() && !excluded) {
                     covered.push(Coverage {
                         host: host.clone(),
                         source: source.clone(),
@@ -197,9 +211,11 @@ impl Fleet {
         Ok(covered)
     }
 
-    /// Snapshots of a host, newest first.
-    pub async fn snapshots(&self, host: &HostName) -> Result<Vec<SnapshotRecord>, Error> {
-        self.store.hosts().get(host).await?.ok_or_else(|| unknown(host))?;
+    /// Snapshots of a host or of all, newest first.
+    pub async fn snapshots(&self, host: Option<&HostName>) -> Result<Vec<SnapshotRecord>, Error> {
+        if let Some(host) = host {
+            self.store.hosts().get(host).await?.ok_or_else(|| unknown(host))?;
+        }
         Ok(self.store.inventories().snapshots(host).await?)
     }
 
@@ -213,6 +229,23 @@ impl Fleet {
         // Word of the change may have ended it before we do.
         self.revocations.reload().await?;
         Ok(u32::from(serial.is_some()))
+    }
+
+    /// The certificate on a host's live stream.
+    pub fn live_serial(&self, host: &HostName) -> Option<String> {
+        self.live.facts(host).map(|facts| facts.serial)
+    }
+
+    /// Ends streams of certificates that were revoked a moment ago.
+    pub async fn end_revoked(&self) -> Result<(), Error> {
+        self.revocations.reload().await?;
+        Ok(())
+    }
+
+    /// Lets a host work that waits for its approval.
+    pub async fn approve(&self, host: &HostName, by: &str) -> Result<AgentView, Error> {
+        self.store.hosts().approve(host, by).await?;
+        self.get(host).await
     }
 
     /// Bars a host for good.
@@ -306,8 +339,10 @@ impl Fleet {
     ) -> AgentState {
         let silence = last_seen.map(|seen| now.duration_since(seen));
         match (record.state, silence) {
+            (HostState::Revoked, _) if record.awaited.is_some() => AgentState::Expected,
             (HostState::Revoked, _) => AgentState::Revoked,
             (HostState::Retired, _) => AgentState::Retired,
+            _ if record.pending => AgentState::Pending,
             _ if connected => AgentState::Connected,
             (_, None) => AgentState::Expected,
             (_, Some(silence))

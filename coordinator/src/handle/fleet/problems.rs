@@ -64,6 +64,15 @@ fn lost(state: AgentState, record: &HostRecord) -> Option<String> {
         AgentState::Lost => {
             Some("lost: look at the host, then at `systemctl status dr-agent` there".to_owned())
         }
+        AgentState::Pending => Some(format!(
+            "waits for an approval: look whether it is the right machine, then `drctl agent approve {}`",
+            record.host
+        )),
+        AgentState::Expected if let Some(since) = record.awaited => Some(format!(
+            "its machine was replaced at {since:.0} and the new one has not come: `dr-agent enroll` there; \
+             `drctl agent replace {}` makes another token",
+            record.host
+        )),
         AgentState::Expected => Some(match record.enrolled {
             Some(_) => "enrolled and never attached: start `dr-agent run` there".to_owned(),
             None => "expected and never enrolled: `drctl agent token --host` makes a token for it".to_owned(),

@@ -93,6 +93,7 @@ impl Fleet {
             readiness,
             lost_after: self.config.agents.lost_after.0,
             max_clock_skew: self.config.agents.max_clock_skew.0,
+            missing_after: self.config.inventory.missing_after.0,
         };
         let mut concerns = watchdog::look(&self.store, &surroundings).await?;
         let since = self

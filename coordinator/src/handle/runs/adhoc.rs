@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dr_proto::model::{DrillKind, HostName, Selector, Work};
+use dr_proto::model::{DrillKind, HostName, Selector, SnapshotWork, Work};
 use dr_store::hosts::HostRecord;
 use dr_store::runs::{NewRun, NewTask, Origin, Rollout};
 use jiff::{SignedDuration, Timestamp};
@@ -117,6 +117,14 @@ fn check(work: &Work) -> Result<(), Error> {
                 drill.kind
             ),
         ),
+        Work::Snapshot(SnapshotWork {
+            accept: true,
+            reason: None,
+            ..
+        }) => invalid(
+            "snapshot.reason",
+            "a cut that looks suspect is accepted only with a reason".to_owned(),
+        ),
         Work::Restore(restore) if !restore.to.is_absolute() => invalid(
             "restore.to",
             format!("`{}` is not an absolute path", restore.to.display()),
@@ -146,10 +154,14 @@ fn agents(hosts: &Hosts, known: &[HostRecord]) -> Result<Vec<HostName>, Error> {
                     kind: "host",
                     name: host.to_string(),
                 })?;
-            if !record.state.is_welcome() {
+            if !record.may_work() {
                 return Err(Error::NotWelcome {
                     host: host.clone(),
-                    state: record.state.name(),
+                    state: if record.pending {
+                        "pending"
+                    } else {
+                        record.state.name()
+                    },
                 });
             }
             Ok(vec![host.clone()])
@@ -157,7 +169,7 @@ fn agents(hosts: &Hosts, known: &[HostRecord]) -> Result<Vec<HostName>, Error> {
         Hosts::Select(selector) => {
             let picked: Vec<HostName> = known
                 .iter()
-                .filter(|record| record.state.is_welcome() && selector.matches(&record.host, &record.labels))
+                .filter(|record| record.may_work() && selector.matches(&record.host, &record.labels))
                 .map(|record| record.host.clone())
                 .collect();
             if picked.is_empty() {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use dr_proto::model::{HostName, Progress, RunId, TaskId};
 use dr_store::events::EventRecord;
+use dr_store::notes::{NewNote, NoteRecord};
 use dr_store::runs::{RunFilter, RunRecord};
 use dr_store::tasks::TaskRecord;
 use dr_store::{SharedClock, Store};
@@ -25,6 +26,8 @@ const USUAL_PAGE: u32 = 50;
 const LONGEST_PAGE: u32 = 1_000;
 /// Watches at a time: each looks at the store when something changed.
 const MOST_WATCHES: usize = 256;
+/// The longest note, in bytes.
+const LONGEST_NOTE: usize = 4_000;
 /// The longest request id.
 const LONGEST_ID: usize = 200;
 
@@ -58,6 +61,19 @@ pub struct ReportView {
     pub kind: String,
     /// JSON, as the agent wrote it.
     pub document: Vec<u8>,
+}
+
+/// A run with all that is known of it.
+#[derive(Debug, Clone)]
+pub struct Detail {
+    /// The run.
+    pub run: RunRecord,
+    /// Its tasks.
+    pub tasks: Vec<TaskView>,
+    /// The steps that these took, oldest first.
+    pub events: Vec<EventRecord>,
+    /// What operators wrote beside it, oldest first.
+    pub notes: Vec<NoteRecord>,
 }
 
 /// Which runs a page holds.
@@ -130,20 +146,45 @@ impl Runs {
         Ok((runs, next))
     }
 
-    /// A run by its id or the start of it, its tasks, and the steps that these took.
-    pub async fn get(&self, id: &str) -> Result<(RunRecord, Vec<TaskView>, Vec<EventRecord>), Error> {
+    /// A run by its id or the start of it, or by one of its tasks, with all that is known of it.
+    pub async fn get(&self, id: &str) -> Result<Detail, Error> {
+        let (run, _) = self.named(id).await?;
+        let run = self.store.runs().find(&run.to_string()).await?;
+        let tasks = self.store.tasks().of_run(run.id).await?;
+        Ok(Detail {
+            events: self.store.events().of_run(run.id).await?,
+            notes: self.store.notes().of_run(run.id).await?,
+            tasks: tasks.into_iter().map(|record| view(&self.live, record)).collect(),
+            run,
+        })
+    }
+
+    /// The run that an id names, and the task if it is that of one.
+    async fn named(&self, id: &str) -> Result<(RunId, Option<TaskId>), Error> {
         let task = match id.parse::<TaskId>() {
             Ok(task) => self.store.tasks().get(task).await?,
             Err(_) => None,
         };
-        let run = match task {
-            Some(task) => self.store.runs().find(&task.run.to_string()).await?,
-            None => self.store.runs().find(id).await?,
+        match task {
+            Some(task) => Ok((task.run, Some(task.id))),
+            None => Ok((self.store.runs().find(id).await?.id, None)),
+        }
+    }
+
+    /// Puts a note beside a run, or beside the task that the id names.
+    pub async fn note(&self, id: &str, text: &str, request_id: &str, by: &str) -> Result<NoteRecord, Error> {
+        let text = text.trim();
+        check_id(request_id)?;
+        check_note(text)?;
+        let (run, task) = self.named(id).await?;
+        let note = NewNote {
+            run,
+            task,
+            text,
+            by,
+            request_id,
         };
-        let tasks = self.store.tasks().of_run(run.id).await?;
-        let events = self.store.events().of_run(run.id).await?;
-        let tasks = tasks.into_iter().map(|record| view(&self.live, record)).collect();
-        Ok((run, tasks, events))
+        Ok(self.store.notes().add(&note).await?)
     }
 
     /// The run as it stands, then every change until it ends.
@@ -226,6 +267,23 @@ fn view(live: &Live, record: TaskRecord) -> TaskView {
     let at_work = !record.state.is_final();
     let progress = at_work.then(|| live.progress(&record.agent, record.id)).flatten();
     TaskView { record, progress }
+}
+
+/// A note is a remark that terminals and pages show: short, and nothing that moves a cursor.
+fn check_note(text: &str) -> Result<(), Error> {
+    let reason = if text.is_empty() {
+        "it says nothing".to_owned()
+    } else if text.len() > LONGEST_NOTE {
+        format!("it has {} bytes, at most {LONGEST_NOTE} are taken", text.len())
+    } else if let Some(control) = text.chars().find(|c| c.is_control() && *c != '\n') {
+        format!("{control:?} is in it: of control characters only line feeds are taken")
+    } else {
+        return Ok(());
+    };
+    Err(Error::Invalid {
+        field: "text",
+        reason,
+    })
 }
 
 fn check_id(id: &str) -> Result<(), Error> {

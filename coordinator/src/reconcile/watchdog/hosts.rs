@@ -1,15 +1,31 @@
 //! Hosts that need somebody.
 
+use std::collections::BTreeSet;
+
+use dr_proto::model::HostName;
 use dr_proto::model::plan::Member;
 use dr_proto::model::plan::Plan;
 
+use super::super::missing::Missing;
 use super::{
-    A_DAY, Concern, FleetState, HostRecord, HostState, OUTAGE, PlanRecord, Result, Severity, SignedDuration,
-    Store, Surroundings, Timestamp, of_fleet, of_host, scheduler,
+    A_DAY, Concern, Difference, FleetState, HostRecord, HostState, OUTAGE, PlanRecord, Result, Severity,
+    SignedDuration, Store, Surroundings, Timestamp, of_fleet, of_host, scheduler,
 };
 
 /// Hosts that are not heard of.
-pub(super) fn lost(hosts: &[HostRecord], around: &Surroundings<'_>, now: Timestamp) -> Vec<Concern> {
+pub(super) fn lost(
+    hosts: &[HostRecord],
+    expected: &Difference,
+    around: &Surroundings<'_>,
+    now: Timestamp,
+) -> Vec<Concern> {
+    // What is said of it as missing need not be said twice.
+    let missing: BTreeSet<&HostName> = expected
+        .missing
+        .iter()
+        .filter(|host| host.overdue)
+        .map(|host| &host.host)
+        .collect();
     let lost_after = SignedDuration::try_from(around.lost_after).unwrap_or(SignedDuration::MAX);
     let silent = |host: &HostRecord| {
         let since = host.last_seen.or(host.enrolled).unwrap_or(host.created);
@@ -26,7 +42,7 @@ pub(super) fn lost(hosts: &[HostRecord], around: &Surroundings<'_>, now: Timesta
         if host.state == HostState::Enrolled {
             lost += 1;
         }
-        if silent_for > A_DAY {
+        if silent_for > A_DAY && !missing.contains(&host.host) {
             let (kind, message, remedy) = match host.state {
                 HostState::Expected => (
                     "agent_expected",
@@ -56,6 +72,63 @@ pub(super) fn lost(hosts: &[HostRecord], around: &Surroundings<'_>, now: Timesta
         let message = format!("{lost} of {enrolled} agents are lost");
         let remedy = "look at the network between the agents and the coordinator, and at its certificates";
         concerns.push(of_fleet(Severity::Page, "agents_lost", message, remedy));
+    }
+    concerns
+}
+
+/// What the list of expected hosts and the fleet differ in. A host whose machine was replaced is waited for elsewhere.
+pub(super) fn unlike(expected: &Difference, hosts: &[HostRecord]) -> Vec<Concern> {
+    let awaited: BTreeSet<&HostName> = hosts
+        .iter()
+        .filter(|host| host.awaited.is_some())
+        .map(|host| &host.host)
+        .collect();
+    let overdue = |host: &&Missing| host.overdue && !awaited.contains(&host.host);
+    let missing = expected.missing.iter().filter(overdue).map(|host| {
+        let name = &host.host;
+        of_host(
+            name,
+            Severity::Ticket,
+            "host_missing",
+            format!("it should be there: {}", host.reason),
+            format!(
+                "drctl agent token --host {name} and `dr-agent enroll` there; or take it out of the list"
+            ),
+        )
+    });
+    let unexpected = expected.unexpected.iter().map(|host| {
+        let name = &host.host;
+        of_host(
+            name,
+            Severity::Ticket,
+            "host_unexpected",
+            "it enrolled and is not in the list of expected hosts".to_owned(),
+            format!("add it to the list; or drctl agent revoke {name}"),
+        )
+    });
+    missing.chain(unexpected).collect()
+}
+
+/// Hosts that wait for somebody: for an approval, or for the machine that takes a lost one's place.
+pub(super) fn waiting(hosts: &[HostRecord]) -> Vec<Concern> {
+    let mut concerns = Vec::new();
+    for host in hosts {
+        let name = &host.host;
+        if host.state.is_welcome() && host.pending {
+            let message = "it enrolled and nobody has approved it: it gets no task and no plan".to_owned();
+            let remedy = format!(
+                "look whether it is the right machine, then drctl agent approve {name}; else drctl agent revoke {name}"
+            );
+            concerns.push(of_host(name, Severity::Ticket, "agent_pending", message, remedy));
+        }
+        if let Some(since) = host.awaited {
+            let message = format!("its machine was replaced at {since:.0} and the new one has not enrolled");
+            let remedy = format!(
+                "dr-agent enroll on the new machine; drctl agent replace {name} makes another token, drctl agent retire \
+                 {name} gives the host up"
+            );
+            concerns.push(of_host(name, Severity::Ticket, "agent_awaited", message, remedy));
+        }
     }
     concerns
 }
@@ -141,7 +214,10 @@ pub(super) async fn uncovered(
             labels: &facts.labels,
             sources: Some(facts.sources.as_slice()),
         };
-        let covers = |plan: &Plan| plan.covers(member, now).sources().contains(&record.source.name);
+        // A name alone is no protection: what was found on the host may be called like a source.
+        let covers = |plan: &Plan| {
+            record.source.configured && plan.covers(member, now).sources().contains(&record.source.name)
+        };
         if now.duration_since(record.first_seen) <= A_DAY || enabled.iter().any(covers) {
             continue;
         }

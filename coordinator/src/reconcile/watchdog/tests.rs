@@ -4,6 +4,8 @@ use super::super::driver::Reconciler as _;
 use super::super::scheduler::Scheduler;
 use super::super::testing::{Bench, host};
 use super::*;
+use dr_proto::model::Labels;
+use dr_proto::model::expected::ExpectedHost;
 
 const NIGHTLY: &str = r#"
 schema = 1
@@ -27,6 +29,7 @@ async fn concerns(bench: &Bench) -> Vec<Concern> {
         readiness: &[],
         lost_after: Duration::from_secs(90),
         max_clock_skew: Duration::from_secs(30),
+        missing_after: Duration::from_secs(2 * 3_600),
     };
     look(&bench.store, &around).await.unwrap()
 }
@@ -284,4 +287,59 @@ async fn objectives_that_are_not_met_say_how_far_and_what_to_do() {
         .unwrap();
     let told = unready(&ready).remove(0);
     assert_eq!((told.severity, told.kind), (Severity::Ticket, "snapshot_stale"));
+}
+
+#[tokio::test]
+async fn hosts_that_should_be_there_are_missed_and_strangers_are_told() {
+    let bench = Bench::new().await;
+    bench.attach("db-1", &[]).await;
+    bench.attach("db-9", &[]).await;
+    let list = |names: &[&str]| -> Vec<ExpectedHost> {
+        let expected = |name: &&str| ExpectedHost {
+            host: host(name),
+            labels: Labels::default(),
+        };
+        names.iter().map(expected).collect()
+    };
+    let expected = bench.store.expected();
+    let done = expected.replace(&list(&["db-1", "db-2"]), "ana").await.unwrap();
+    assert_eq!((done.added, done.removed), (2, 0));
+    let found = concerns(&bench).await;
+    let kinds_of = |found: &[Concern]| -> Vec<(&'static str, String)> {
+        found
+            .iter()
+            .filter(|concern| concern.kind.starts_with("host_"))
+            .map(|concern| (concern.kind, concern.host.clone().expect("a host").to_string()))
+            .collect()
+    };
+    let stranger = ("host_unexpected", "db-9".to_owned());
+    assert_eq!(
+        kinds_of(&found),
+        std::slice::from_ref(&stranger),
+        "db-2 has two hours to come"
+    );
+    bench.clock.pass(2 * 3_600 + 1);
+    let missing = |name: &str| ("host_missing", name.to_owned());
+    assert_eq!(
+        kinds_of(&concerns(&bench).await),
+        [missing("db-2"), stranger.clone()]
+    );
+    // A host that is handed over again is missed since it was first named; db-1 is connected and not missed.
+    let done = expected
+        .replace(&list(&["db-1", "db-2", "db-9"]), "ana")
+        .await
+        .unwrap();
+    assert_eq!((done.added, done.removed), (1, 0));
+    assert_eq!(kinds_of(&concerns(&bench).await), [missing("db-2")]);
+    bench.gateway.disconnect("db-1");
+    assert_eq!(
+        kinds_of(&concerns(&bench).await),
+        [missing("db-1"), missing("db-2")]
+    );
+    let done = expected.replace(&list(&["db-9"]), "ana").await.unwrap();
+    assert_eq!((done.added, done.removed), (0, 2));
+    assert_eq!(
+        kinds_of(&concerns(&bench).await),
+        [("host_unexpected", "db-1".to_owned())]
+    );
 }

@@ -39,6 +39,7 @@ pub(in crate::service) fn agent(view: AgentView) -> v1::Agent {
         sources: sources.into_iter().map(Into::into).collect(),
         problems,
         capabilities: record.capabilities,
+        machine: record.machine,
     }
 }
 
@@ -50,10 +51,11 @@ fn state_of(state: AgentState) -> v1::agent::State {
         AgentState::Revoked => v1::agent::State::Revoked,
         AgentState::Retired => v1::agent::State::Retired,
         AgentState::Expected => v1::agent::State::Expected,
+        AgentState::Pending => v1::agent::State::Pending,
     }
 }
 
-fn labels(labels: &Labels) -> HashMap<String, String> {
+pub(super) fn labels(labels: &Labels) -> HashMap<String, String> {
     labels
         .iter()
         .map(|(key, value)| (key.clone(), value.clone()))
@@ -73,12 +75,13 @@ pub(in crate::service) fn coverage(coverage: Coverage) -> v1::SourceCoverage {
         host,
         source,
         plans,
-        excluded: _,
+        excluded,
     } = coverage;
     v1::SourceCoverage {
         host: host.into(),
         source: Some(source.into()),
         plans,
+        excluded,
     }
 }
 
@@ -101,6 +104,7 @@ pub(in crate::service) fn token(record: TokenRecord, text: String) -> v1::Token 
         created_by: record.created_by,
         used: maybe(record.used),
         used_by: record.used_by.map(Into::into).unwrap_or_default(),
+        needs_approval: record.needs_approval,
     }
 }
 

@@ -3,6 +3,7 @@
 mod agent;
 mod audit;
 mod certificate;
+mod inventory;
 mod plan;
 mod run;
 mod status;
@@ -10,8 +11,9 @@ mod status;
 pub(super) use self::agent::{agent, coverage, snapshot, suspension, token};
 pub(super) use self::audit::{chain, entry as audit_entry};
 pub(super) use self::certificate::certificate;
+pub(super) use self::inventory::{difference, imported};
 pub(super) use self::plan::{applied, plan, preview};
-pub(super) use self::run::{detail, event, report, run};
+pub(super) use self::run::{detail, event, note, report, run};
 pub(super) use self::status::status;
 
 use dr_proto::wire;

@@ -2,11 +2,12 @@
 
 use dr_proto::{v1, wire};
 use dr_store::events::EventRecord;
+use dr_store::notes::NoteRecord;
 use dr_store::runs::RunRecord;
 use dr_store::tasks::TaskRecord;
 
 use super::{maybe, maybe_length};
-use crate::handle::{Event, ReportView, TaskView};
+use crate::handle::{Detail, Event, ReportView, TaskView};
 use crate::reconcile::trace_id;
 
 pub(in crate::service) fn run(run: RunRecord) -> v1::Run {
@@ -76,15 +77,28 @@ fn task(view: TaskView) -> v1::Task {
     }
 }
 
-pub(in crate::service) fn detail(
-    of: RunRecord,
-    tasks: Vec<TaskView>,
-    events: Vec<EventRecord>,
-) -> v1::RunDetail {
+pub(in crate::service) fn detail(detail: Detail) -> v1::RunDetail {
+    let Detail {
+        run: of,
+        tasks,
+        events,
+        notes,
+    } = detail;
     v1::RunDetail {
         run: Some(run(of)),
         tasks: tasks.into_iter().map(task).collect(),
         events: events.into_iter().map(step).collect(),
+        notes: notes.into_iter().map(note).collect(),
+    }
+}
+
+pub(in crate::service) fn note(record: NoteRecord) -> v1::Note {
+    let NoteRecord { task, at, by, text } = record;
+    v1::Note {
+        task: task.map(|task| task.to_string()).unwrap_or_default(),
+        at: Some(wire::timestamp(at)),
+        by,
+        text,
     }
 }
 

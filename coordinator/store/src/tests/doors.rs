@@ -18,6 +18,7 @@ async fn token(bench: &Bench, for_host: Option<&str>) {
         host: for_host.as_ref(),
         labels: &labels,
         valid_for: SignedDuration::from_hours(1),
+        needs_approval: false,
         by: "ana",
     };
     bench.store.tokens().create(&token).await.unwrap();
@@ -100,6 +101,7 @@ async fn a_revoked_host_stays_out_until_it_enrols_anew_and_its_old_certificate_f
         host: None,
         labels: &labels,
         valid_for: SignedDuration::from_hours(1),
+        needs_approval: false,
         by: "ana",
     };
     bench.store.tokens().create(&again).await.unwrap();

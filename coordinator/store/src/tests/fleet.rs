@@ -1,6 +1,6 @@
 //! Hosts, what they protect, suspensions, reconcilers.
 
-use dr_proto::model::{Inventory, SnapshotInfo, SourceInfo};
+use dr_proto::model::{HoldInfo, Inventory, SnapshotInfo, SourceInfo};
 use jiff::SignedDuration;
 
 use super::{Bench, arrival, hello, host};
@@ -24,6 +24,7 @@ fn inventory(bench: &Bench, sources: &[&str], cuts: &[i64]) -> Inventory {
         reason: None,
         bytes: 5,
         sources: sources.iter().map(|name| (*name).to_owned()).collect(),
+        hold: None,
     });
     Inventory {
         sources: sources.iter().map(|name| source(name)).collect(),
@@ -86,7 +87,7 @@ async fn an_inventory_replaces_the_last_one_but_remembers_when_a_source_was_firs
         bench
             .store
             .inventories()
-            .snapshots(&host("db-1"))
+            .snapshots(Some(&host("db-1")))
             .await
             .unwrap()
             .len(),
@@ -133,13 +134,41 @@ async fn a_list_that_could_not_be_made_takes_nothing_away() {
         bench
             .store
             .inventories()
-            .snapshots(&host("db-1"))
+            .snapshots(Some(&host("db-1")))
             .await
             .unwrap()
             .len(),
         1
     );
     assert_eq!(bench.store.inventories().cuts().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn holds_come_change_and_go_with_the_inventory() {
+    let bench = Bench::new().await;
+    for name in ["db-1", "db-2"] {
+        let hosts = bench.store.hosts();
+        hosts.admit(&arrival(&hello(name, bench.now()))).await.unwrap();
+    }
+    let inventories = bench.store.inventories();
+    let held = |until: Option<i64>| HoldInfo {
+        reason: "OPS-1".to_owned(),
+        created: bench.now(),
+        until: until.map(|hours| bench.now() + SignedDuration::from_hours(hours)),
+    };
+    for hold in [None, Some(held(Some(1))), Some(held(None)), None] {
+        let mut said = inventory(&bench, &["a"], &[30, 60]);
+        said.snapshots[0].hold.clone_from(&hold);
+        inventories.replace(&host("db-1"), &said).await.unwrap();
+        let known = inventories.snapshots(Some(&host("db-1"))).await.unwrap();
+        assert_eq!(known[0].snapshot.hold, hold);
+        assert_eq!(known[1].snapshot.hold, None);
+    }
+    let elsewhere = inventory(&bench, &["a"], &[45]);
+    inventories.replace(&host("db-2"), &elsewhere).await.unwrap();
+    let all = inventories.snapshots(None).await.unwrap();
+    let hosts: Vec<&str> = all.iter().map(|record| record.host.as_str()).collect();
+    assert_eq!(hosts, ["db-1", "db-2", "db-1"], "newest first over all hosts");
 }
 
 #[tokio::test]

@@ -115,6 +115,8 @@ impl Plan {
                 sources: coverage.named_sources(),
                 reread: *reread,
                 reason: Some(format!("plan {}", self.name)),
+                hold: None,
+                accept: false,
             }),
             Action::Check(kind) => Work::Check(CheckWork {
                 kind: *kind,

@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use state::{IllegalStep, RunState, TaskState};
-pub use work::{CheckKind, CheckWork, DrillWork, Existing, RestoreWork, SnapshotWork, SourceKind, Work};
+pub use work::{
+    CheckKind, CheckWork, DrillWork, Existing, HoldChange, HoldTerms, HoldWork, RestoreWork, SnapshotWork,
+    SourceKind, Work,
+};
 
 /// A UUID of version 7 for a thing made at `at`, so that ids sort by time.
 pub(super) fn new_id(at: Timestamp) -> Uuid {

@@ -23,6 +23,8 @@ pub enum Work {
     Restore(RestoreWork),
     /// Look at the live sources.
     Check(CheckWork),
+    /// Hold a snapshot against retention, or release it.
+    Hold(HoldWork),
 }
 
 /// Take a snapshot.
@@ -34,6 +36,43 @@ pub struct SnapshotWork {
     pub reread: bool,
     /// Why, for whoever reads the list.
     pub reason: Option<String>,
+    /// Hold it once it is committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldTerms>,
+    /// The cut is right although it may look suspect: somebody looked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub accept: bool,
+}
+
+/// Why and how long retention must leave a snapshot alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldTerms {
+    /// For whoever reads the list.
+    pub reason: String,
+    /// From the moment that the agent sets it; `None`: until it is released.
+    pub lasts_seconds: Option<u64>,
+}
+
+/// Hold a snapshot that there is, or release it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldWork {
+    /// `latest`, or (the start of) a snapshot's id.
+    pub snapshot: String,
+    /// What becomes of its holds.
+    pub change: HoldChange,
+}
+
+/// What becomes of a snapshot's holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldChange {
+    /// One more is set.
+    Set(HoldTerms),
+    /// All of them end.
+    Release {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Rehearse the recovery of a snapshot.
@@ -183,13 +222,14 @@ impl FromStr for CheckKind {
 }
 
 impl Work {
-    /// The word for the task in metrics and state files: `snapshot`, `drill`, `restore` or `check`.
+    /// The word for the task in metrics and state files: `snapshot`, `drill`, `restore`, `check` or `hold`.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Snapshot(_) => "snapshot",
             Self::Drill(_) => "drill",
             Self::Restore(_) => "restore",
             Self::Check(_) => "check",
+            Self::Hold(_) => "hold",
         }
     }
 
@@ -198,12 +238,12 @@ impl Work {
         match self {
             Self::Drill(drill) => drill.from_host.as_ref(),
             Self::Restore(restore) => restore.from_host.as_ref(),
-            Self::Snapshot(_) | Self::Check(_) => None,
+            Self::Snapshot(_) | Self::Check(_) | Self::Hold(_) => None,
         }
     }
 }
 
-/// What lists show: `snapshot`, `drill verify`, `restore`, `check vector-db`.
+/// What lists show: `snapshot`, `drill verify`, `restore`, `check vector-db`, `snapshot hold`.
 impl fmt::Display for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -212,6 +252,10 @@ impl fmt::Display for Work {
             Self::Restore(restore) if restore.plan_only => f.write_str("restore plan"),
             Self::Restore(_) => f.write_str("restore"),
             Self::Check(check) => write!(f, "check {}", check.kind),
+            Self::Hold(hold) => f.write_str(match hold.change {
+                HoldChange::Set(_) => "snapshot hold",
+                HoldChange::Release { .. } => "snapshot release",
+            }),
         }
     }
 }

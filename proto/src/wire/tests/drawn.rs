@@ -9,10 +9,10 @@ use proptest::prelude::*;
 
 use crate::model::{
     AgentMessage, Allow, CancelTask, CheckKind, CheckWork, CoordinatorMessage, DrillKind, DrillWork,
-    Existing, Farewell, Fence, Goodbye, GoodbyeReason, Heartbeat, Hello, History, HostName, Inventory,
-    Labels, Loss, PlanText, Progress, RestoreWork, RunId, Slot, SnapshotInfo, SnapshotWork, SourceInfo,
-    SourceKind, StartTask, Suspension, TaskId, TaskKey, TaskOutcome, TaskResult, TaskState, TaskUpdate,
-    Verification, Welcome, Work, plan,
+    Existing, Farewell, Fence, Goodbye, GoodbyeReason, Heartbeat, Hello, History, HoldChange, HoldInfo,
+    HoldTerms, HoldWork, HostName, Inventory, Labels, Loss, PlanText, Progress, RestoreWork, RunId, Slot,
+    SnapshotInfo, SnapshotWork, SourceInfo, SourceKind, StartTask, Suspension, TaskId, TaskKey, TaskOutcome,
+    TaskResult, TaskState, TaskUpdate, Verification, Welcome, Work, plan,
 };
 
 fn moment() -> impl Strategy<Value = Timestamp> {
@@ -56,14 +56,39 @@ fn drill_kind() -> impl Strategy<Value = DrillKind> {
     ])
 }
 
+/// A text that says something.
+fn said() -> impl Strategy<Value = String> {
+    "[a-zA-Z][a-zA-Z0-9 ./:-]{0,11}"
+}
+
+fn hold_terms() -> impl Strategy<Value = HoldTerms> {
+    (said(), prop::option::of(1..1_u64 << 40)).prop_map(|(reason, lasts_seconds)| HoldTerms {
+        reason,
+        lasts_seconds,
+    })
+}
+
 fn work() -> impl Strategy<Value = Work> {
-    let snapshot = (names(), any::<bool>(), maybe_word()).prop_map(|(sources, reread, reason)| {
-        Work::Snapshot(SnapshotWork {
-            sources,
-            reread,
-            reason,
-        })
-    });
+    let snapshot = (
+        names(),
+        any::<[bool; 2]>(),
+        maybe_word(),
+        prop::option::of(hold_terms()),
+    )
+        .prop_map(|(sources, [reread, accept], reason, hold)| {
+            Work::Snapshot(SnapshotWork {
+                sources,
+                reread,
+                reason,
+                hold,
+                accept,
+            })
+        });
+    let change = prop_oneof![
+        hold_terms().prop_map(HoldChange::Set),
+        said().prop_map(|reason| HoldChange::Release { reason }),
+    ];
+    let hold = (word(), change).prop_map(|(snapshot, change)| Work::Hold(HoldWork { snapshot, change }));
     let drill = (
         drill_kind(),
         word(),
@@ -127,7 +152,7 @@ fn work() -> impl Strategy<Value = Work> {
     let kinds = vec![CheckKind::VectorDb, CheckKind::AuditLog, CheckKind::DrIntegrity];
     let check = (prop::sample::select(kinds), names())
         .prop_map(|(kind, sources)| Work::Check(CheckWork { kind, sources }));
-    prop_oneof![snapshot, drill, restore, check]
+    prop_oneof![snapshot, drill, restore, check, hold]
 }
 
 fn progress() -> impl Strategy<Value = Progress> {
@@ -200,13 +225,14 @@ fn allow() -> impl Strategy<Value = Allow> {
         vec(drill_kind(), 0..4),
         vec("/[a-z]{1,4}", 0..3),
         names(),
-        any::<bool>(),
+        any::<[bool; 2]>(),
     )
-        .prop_map(|(drills, folders, hooks, failover)| Allow {
+        .prop_map(|(drills, folders, hooks, [failover, release_holds])| Allow {
             drills,
             restore_into: folders.into_iter().map(PathBuf::from).collect(),
             hooks,
             failover,
+            release_holds,
         })
 }
 
@@ -270,6 +296,11 @@ fn inventory() -> impl Strategy<Value = Inventory> {
             configured,
         },
     );
+    let held = (word(), moment(), prop::option::of(moment())).prop_map(|(reason, created, until)| HoldInfo {
+        reason,
+        created,
+        until,
+    });
     let snapshot = (
         word(),
         moment(),
@@ -278,16 +309,20 @@ fn inventory() -> impl Strategy<Value = Inventory> {
         maybe_word(),
         any::<u64>(),
         names(),
+        prop::option::of(held),
     )
-        .prop_map(|(id, cut, exact, suspect, reason, bytes, sources)| SnapshotInfo {
-            id,
-            cut,
-            exact,
-            suspect,
-            reason,
-            bytes,
-            sources,
-        });
+        .prop_map(
+            |(id, cut, exact, suspect, reason, bytes, sources, hold)| SnapshotInfo {
+                id,
+                cut,
+                exact,
+                suspect,
+                reason,
+                bytes,
+                sources,
+                hold,
+            },
+        );
     let verification = (any::<u32>(), any::<u32>()).prop_map(|(packs, verified)| Verification {
         packs: u64::from(packs) + u64::from(verified),
         verified: u64::from(verified),

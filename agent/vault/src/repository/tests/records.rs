@@ -132,14 +132,14 @@ async fn holds_drills_and_ledger_are_kept() {
         repository.holds().await.unwrap(),
         [(one, hold.clone(), key.clone())]
     );
-    repository.release_hold(&key).await.unwrap();
+    repository.release_hold(&key, Some("upgraded")).await.unwrap();
     assert!(repository.holds().await.unwrap().is_empty());
     assert!(!bench.names("holds/").await.contains(&key));
     assert!(repository.released_holds().await.unwrap().contains(&key));
     // An append-only host can not remove it; it is released all the same.
     let again = repository.put_hold(&one, &hold).await.unwrap();
     let kept = bench.object(&again).await;
-    repository.release_hold(&again).await.unwrap();
+    repository.release_hold(&again, None).await.unwrap();
     bench.overwrite(&again, kept).await;
     assert!(repository.holds().await.unwrap().is_empty());
     repository.put_drill(b"{}").await.unwrap();

@@ -1,0 +1,2 @@
+-- What holds a snapshot against retention, JSON; NULL: nothing does.
+ALTER TABLE snapshots ADD COLUMN hold TEXT;
