@@ -100,3 +100,36 @@ fn the_lowest_probe_that_can_read_is_taken_and_none_says_so() {
     assert_eq!(taken["facts"]["state"], "missing", "{taken:#}");
     assert_eq!(rig.since(), [""; 0]);
 }
+
+#[test]
+fn a_table_whose_digest_was_proved_lately_is_named_and_not_scanned() {
+    let case = "a_table_whose_digest_was_proved_lately_is_named_and_not_scanned";
+    let (Some(rig), Some(_)) = (Rig::new(), binaries::probe()) else {
+        return dr_tests::skip(case, "no agent, no probe or no fixture");
+    };
+    rig.install(&["99.0.0"]);
+    let _taken = rig.host.snapshot();
+    let drill = |more: &[&str]| {
+        let arguments = [&["drill", "--kind", "verify", "--output", "json"][..], more].concat();
+        let report = rig.host.run(&arguments).expect_code(0).json();
+        let source = &report["sources"][0];
+        let checks = source["checks"].as_array().unwrap();
+        let content = checks.iter().find(|check| check["rung"] == "content").unwrap();
+        (content["figure"].to_string(), source["notes"].to_string())
+    };
+    let (first, _) = drill(&["--content-cycle", "30d"]);
+    assert!(!first.contains("not scanned"), "{first}");
+    let (second, notes) = drill(&["--content-cycle", "30d"]);
+    assert!(
+        second.contains("0 rows scanned") && second.contains("3 tables not scanned"),
+        "{second}"
+    );
+    for table in ["memory", "context", "tool_calls"] {
+        assert!(notes.contains(&format!("{table}.lance not scanned")), "{notes}");
+    }
+    let (whole, _) = drill(&[]);
+    assert!(
+        !whole.contains("not scanned"),
+        "nobody asked for a cycle: {whole}"
+    );
+}

@@ -55,8 +55,8 @@ impl Drill<'_> {
         })?;
         self.prepared += since.elapsed();
         self.report.notes.push(format!(
-            "{name}: {files} files were {loss} in scratch before it was restored; {} were fetched for that, which no \
-             figure of the restore counts",
+            "{name}: {files} files were {loss} in scratch before it was restored; {} were fetched for that, which count \
+             among the drill's bytes and not in its RTO",
             BinaryBytes(made.bytes_fetched)
         ));
         Ok(match loss {
