@@ -147,13 +147,14 @@ impl<C: Classify> fmt::Debug for Failure<C> {
     }
 }
 
-/// An error and its causes, outermost first.
+/// An error and its causes, outermost first; neighbours that repeat each other only once.
 pub fn causes(error: &(dyn StdError + 'static)) -> Vec<String> {
-    let mut causes = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        causes.push(error.to_string());
-        next = error.source();
+    let mut causes: Vec<String> = Vec::new();
+    for error in std::iter::successors(Some(error), |error| error.source()) {
+        let text = error.to_string();
+        if causes.last() != Some(&text) {
+            causes.push(text);
+        }
     }
     causes
 }

@@ -148,7 +148,8 @@ pub(super) async fn record(
     now: Timestamp,
 ) -> Result<()> {
     let outcome = &result.outcome;
-    let message = if outcome.message.is_empty() {
+    // A pass needs no words.
+    let message = if outcome.message.is_empty() && outcome.state != TaskState::Passed {
         "the agent's answer"
     } else {
         &outcome.message
