@@ -150,11 +150,13 @@ impl<C: Classify> fmt::Debug for Failure<C> {
 /// An error and its causes, outermost first; neighbours that repeat each other only once.
 pub fn causes(error: &(dyn StdError + 'static)) -> Vec<String> {
     let mut causes: Vec<String> = Vec::new();
-    for error in std::iter::successors(Some(error), |error| error.source()) {
+    let mut next = Some(error);
+    while let Some(error) = next {
         let text = error.to_string();
         if causes.last() != Some(&text) {
             causes.push(text);
         }
+        next = error.source();
     }
     causes
 }
