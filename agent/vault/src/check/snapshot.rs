@@ -227,11 +227,15 @@ pub async fn note_restored(
     let note = async {
         repository.sync_index().await?;
         let mut packs = HashSet::new();
-        // A list that can not be read was not restored from either.
-        let _stops = walk(repository, manifest, &mut |need| {
+        let stops = walk(repository, manifest, &mut |need| {
             packs.extend(need.at.map(|at| at.pack));
         })
         .await?;
+        // A list that is damaged was not restored from either; one that is out of reach is another matter.
+        let away = stops.iter().find(|stop| !stop.error.is_damage());
+        if let Some(error) = away.and_then(|stop| stop.error.repository()) {
+            return Err(error.clone());
+        }
         let packs: Vec<PackId> = packs.into_iter().collect();
         Ledger::append(repository, &[], &packs).await
     };
