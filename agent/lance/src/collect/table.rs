@@ -19,7 +19,7 @@ use super::version::{Outcome, Taking};
 use super::{Entries, Mark};
 
 /// How often a table is tried while its writer moves on.
-const ATTEMPTS: u32 = 8;
+const ATTEMPTS: u32 = 16;
 /// How long the same damage must last before it is believed: a drop deletes file after file.
 const CONFIRM: Duration = Duration::from_millis(150);
 
@@ -130,7 +130,12 @@ pub(crate) fn take(
             Attempt::Broken { mark, damage } => {
                 let now = (mark, damage);
                 if broken.as_ref() == Some(&now) {
-                    return salvage(context, path, &mut pool, others, now.1);
+                    if let Some(taken) = salvage(context, path, &mut pool, others, now.1)? {
+                        return Ok(taken);
+                    }
+                    broken = None;
+                    context.pause(attempt, CONFIRM);
+                    continue;
                 }
                 tracing::debug!(
                     table = path,
@@ -224,28 +229,26 @@ impl Parts {
     }
 }
 
-/// The head is damaged: takes the newest version that is whole, or else everything that is there.
+/// The head is damaged: takes the newest version that is whole, or else everything that is there. `None` if the table
+/// is being dropped, which looks like damage while it lasts.
 fn salvage(
     context: &mut Context,
     path: &str,
     pool: &mut Entries,
     others: &BTreeMap<String, TableState>,
     damage: Vec<Damage>,
-) -> Result<Taken, Error> {
+) -> Result<Option<Taken>, Error> {
     tracing::warn!(
         table = path,
         problems = damage.len(),
         "the head is damaged on the source; looking for an older version that is whole"
     );
     let folder = match context.root.sub(path) {
-        Err(error) if is_missing(&error) => return Ok(Taken::Gone),
+        Err(error) if is_missing(&error) => return Ok(Some(Taken::Gone)),
         folder => folder.map_err(|error| context.failed(path, error))?,
     };
     let Ok(mark) = Mark::of(&folder) else {
-        return Err(Error::Busy {
-            table: path.to_owned(),
-            attempts: ATTEMPTS,
-        });
+        return Ok(None);
     };
     let versions = Versions::list(context, &folder, path)?;
     let head = versions.line().next().map(|(version, _)| version);
@@ -263,7 +266,7 @@ fn salvage(
         if let Some(mut parts) = taking.finish(context, *version, Mode::Fallback, &versions, refs)? {
             parts.stamp.damaged_head = head;
             parts.damage.extend(damage);
-            return Ok(Taken::Whole(Box::new(parts.into_state(folder, mark))));
+            return Ok(Some(Taken::Whole(Box::new(parts.into_state(folder, mark)))));
         }
     }
     let mut taking = Taking::new(&folder, path, pool, others);
@@ -277,7 +280,7 @@ fn salvage(
         external: Vec::new(),
         damage,
     };
-    Ok(Taken::Whole(Box::new(parts.into_state(folder, mark))))
+    Ok(Some(Taken::Whole(Box::new(parts.into_state(folder, mark)))))
 }
 
 impl<'a> Taking<'a> {
