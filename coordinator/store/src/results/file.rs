@@ -148,8 +148,8 @@ pub(super) async fn record(
     now: Timestamp,
 ) -> Result<()> {
     let outcome = &result.outcome;
-    // A pass needs no words.
-    let message = if outcome.message.is_empty() && outcome.state != TaskState::Passed {
+    // Every state is explained, a pass too.
+    let message = if outcome.message.is_empty() {
         "the agent's answer"
     } else {
         &outcome.message
