@@ -122,14 +122,6 @@ fn positive(text: &str) -> Result<Period, String> {
     }
 }
 
-/// A text that says something.
-fn said(text: &str) -> Result<String, String> {
-    if text.trim().is_empty() {
-        return Err("it must say something".to_owned());
-    }
-    Ok(text.to_owned())
-}
-
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run as this host's daemon: do what the coordinator asks, and go on without it

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use clap::{Args, Subcommand};
 use dr_proto::model::{HoldChange, HoldInfo, HoldTerms};
+use dr_terminal::arguments::said;
 use dr_vault::{Freshness, Manifest, Repository, SnapshotId, SnapshotInfo};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -46,7 +47,7 @@ enum Command {
         #[arg(long = "for", value_name = "TIME", value_parser = super::positive)]
         lasts: Option<Period>,
         /// Why, for whoever reads the list
-        #[arg(long, value_name = "TEXT", value_parser = super::said)]
+        #[arg(long, value_name = "TEXT", value_parser = said)]
         reason: String,
     },
     /// End every hold on a snapshot
@@ -54,7 +55,7 @@ enum Command {
         /// `latest`, an id, or the beginning of one
         snapshot: String,
         /// Why; it is kept beside the hold
-        #[arg(long, value_name = "TEXT", value_parser = super::said)]
+        #[arg(long, value_name = "TEXT", value_parser = said)]
         reason: String,
     },
 }

@@ -5,10 +5,11 @@ use dr_proto::model::exit::Code;
 use dr_proto::model::units::Period;
 use dr_proto::model::{HostName, Selector};
 use dr_proto::view::{Agent, AgentState};
+use dr_terminal::arguments::said;
 use dr_terminal::{Table, Tone, Ui};
 use serde::Serialize;
 
-use super::{positive, said, token};
+use super::{positive, token};
 use crate::coordinator::{Coordinator, Terms};
 use crate::error::{Failure, Outcome};
 use crate::session::Session;

@@ -7,13 +7,14 @@ use dr_proto::model::exit::Code;
 use dr_proto::model::units::{Period, Size};
 use dr_proto::model::{DrillKind, DrillWork, HostName, Loss, SourceKind, Work};
 use dr_proto::view::{Note, RunDetail, Task, TaskEvent};
+use dr_terminal::arguments::said;
 use dr_terminal::{Table, Ui};
 use serde::Serialize;
 
 use super::hosts::Hosts;
 use super::run::{self, Cancel};
 use super::wait::{self, Following, Waiting};
-use super::{positive, report, said};
+use super::{positive, report};
 use crate::coordinator::{Coordinator, Filter, What, Where};
 use crate::error::{Class, Failure, Outcome};
 use crate::evidence::{self, tone};

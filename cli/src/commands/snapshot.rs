@@ -5,13 +5,14 @@ use dr_proto::model::exit::Code;
 use dr_proto::model::units::{Period, Size};
 use dr_proto::model::{HoldChange, HoldTerms, HoldWork, HostName, SnapshotWork, Work};
 use dr_proto::view::HostSnapshot;
+use dr_terminal::arguments::said;
 use dr_terminal::{Table, Tone, Ui};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::hosts::Hosts;
+use super::positive;
 use super::wait::{self, Following, Waiting};
-use super::{positive, said};
 use crate::coordinator::{What, Where};
 use crate::error::{Class, Failure, Outcome};
 use crate::session::Session;

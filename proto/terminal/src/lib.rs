@@ -6,6 +6,7 @@
 //! to a command and back to an exit code. All binaries share it, so that an error, a flag or an exit code never
 //! means one thing here and another there.
 
+pub mod arguments;
 mod failure;
 mod page;
 pub mod progress;
