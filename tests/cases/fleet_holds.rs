@@ -1,6 +1,7 @@
 //! Holds on snapshots, through the coordinator: set, seen, over by themselves, released, and only where a host allows it.
 
-use dr_tests::fleet::Fleet;
+use dr_tests::fleet::{DEADLINE, Fleet};
+use dr_tests::wait::until_beside;
 use serde_json::Value;
 
 use crate::fleet_trouble::{connected, member};
@@ -39,14 +40,15 @@ async fn holds_are_set_shown_and_released_from_afar() {
     fleet
         .until(&all, |list| hold(list)["reason"] == "pre-upgrade")
         .await;
-    let until_over = async {
-        while !fleet.drctl(&all).expect_code(0).said().contains("hold ended") {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    until_beside(DEADLINE, || {
+        let list = fleet.drctl(&all).expect_code(0).said();
+        if list.contains("hold ended") {
+            Ok(())
+        } else {
+            Err(format!("the hold of a second is not over: {list}"))
         }
-    };
-    tokio::time::timeout(dr_tests::fleet::DEADLINE, until_over)
-        .await
-        .expect("the hold of a second is over");
+    })
+    .await;
     let set = fleet.drctl(&[
         "snapshot", "hold", "db-1", "latest", "--for", "30d", "--reason", "OPS-4411",
     ]);

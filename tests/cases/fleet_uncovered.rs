@@ -1,9 +1,10 @@
 //! Databases and logs that lie on a host and that nothing protects.
 
 use dr_tests::fixtures;
-use dr_tests::fleet::{Agent, Fleet};
+use dr_tests::fleet::{Agent, DEADLINE, Fleet};
 use dr_tests::host::Host;
 use dr_tests::prometheus::Page;
+use dr_tests::wait::until_beside;
 use serde_json::Value;
 
 use crate::fleet_trouble::connected;
@@ -73,23 +74,21 @@ async fn what_nothing_protects_is_listed_and_counted() {
         ("excluded", 0.0),
         ("missing", 1.0),
     ];
-    let counted = async {
-        loop {
-            let page = Page::scrape(fleet.metrics());
-            let value = |state: &str| {
-                let samples = page.samples("dr_sources").iter();
-                let of_state = |sample: &&dr_tests::prometheus::Sample| {
-                    sample.labels.get("state").is_some_and(|label| label == state)
-                };
-                samples.filter(of_state).map(|sample| sample.value).sum::<f64>()
+    until_beside(DEADLINE, || {
+        let page = Page::scrape(fleet.metrics());
+        let value = |state: &str| {
+            let samples = page.samples("dr_sources").iter();
+            let of_state = |sample: &&dr_tests::prometheus::Sample| {
+                sample.labels.get("state").is_some_and(|label| label == state)
             };
-            if wanted.iter().all(|(state, count)| value(state) == *count) {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            samples.filter(of_state).map(|sample| sample.value).sum::<f64>()
+        };
+        let counted = wanted.map(|(state, _)| (state, value(state)));
+        if counted == wanted {
+            Ok(())
+        } else {
+            Err(format!("sources are counted as {counted:?}"))
         }
-    };
-    tokio::time::timeout(dr_tests::fleet::DEADLINE, counted)
-        .await
-        .expect("sources are counted by what protects them");
+    })
+    .await;
 }
