@@ -9,6 +9,7 @@ mod crash;
 mod damage;
 mod doubt;
 mod evidence;
+mod facts;
 mod fixtures;
 mod fleet_holds;
 mod fleet_identity;

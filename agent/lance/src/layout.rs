@@ -133,12 +133,15 @@ pub fn is_immutable(path: &str) -> bool {
             .is_some_and(|id| Uuid::try_parse(id).is_ok()),
         [DELETIONS, file] => is_deletion_file(file),
         [INDICES, id, _, ..] => is_uuid(id),
-        [TRANSACTIONS, file] => file
-            .strip_suffix(".txn")
-            .and_then(|stem| stem.split_once('-'))
-            .is_some_and(|(version, id)| decimal(version).is_some() && is_uuid(id)),
+        [TRANSACTIONS, file] => transaction_version(file).is_some(),
         _ => false,
     }
+}
+
+/// The version that a commit was made upon, by the name of its transaction file; `None` for other names.
+pub fn transaction_version(name: &str) -> Option<u64> {
+    let (version, id) = name.strip_suffix(".txn")?.split_once('-')?;
+    decimal(version).filter(|_| is_uuid(id))
 }
 
 /// Data files are named by a UUID, or by 24 binary and 26 hexadecimal digits of one.

@@ -45,13 +45,26 @@ impl RowHasher {
 
     /// Adds the rows of a batch, which must hold the columns and Lance's row addresses.
     pub fn add(&self, batch: &RecordBatch, to: &mut ByFragment) -> Result<(), Unsupported> {
-        let missing = |name: &str| Unsupported(format!("of column {name}, which was not read,"));
         let addresses = batch
             .column_by_name(ROW_ADDRESS)
-            .ok_or_else(|| missing(ROW_ADDRESS))?;
+            .ok_or_else(|| not_read(ROW_ADDRESS))?;
         let addresses = addresses.as_primitive::<UInt64Type>().values();
+        self.add_rows(batch, addresses.iter().map(|address| address >> 32), to)
+    }
+
+    /// Adds the rows of a batch, which must hold the columns and are all of one fragment.
+    pub fn add_of(&self, batch: &RecordBatch, fragment: u64, to: &mut ByFragment) -> Result<(), Unsupported> {
+        self.add_rows(batch, std::iter::repeat_n(fragment, batch.num_rows()), to)
+    }
+
+    fn add_rows(
+        &self,
+        batch: &RecordBatch,
+        fragments: impl Iterator<Item = u64>,
+        to: &mut ByFragment,
+    ) -> Result<(), Unsupported> {
         let encode = |(name, key): &(String, [u8; 32])| {
-            let array = batch.column_by_name(name).ok_or_else(|| missing(name))?;
+            let array = batch.column_by_name(name).ok_or_else(|| not_read(name))?;
             Ok((*key, Encoder::new(array)?))
         };
         let encoders = self
@@ -62,8 +75,8 @@ impl RowHasher {
         let mut cell = Vec::new();
         let mut row_bytes = Vec::with_capacity(32 * encoders.len());
         let mut sums = Sums::new(encoders.len());
-        for (row, address) in addresses.iter().enumerate() {
-            sums.move_to(address >> 32, to, &self.columns);
+        for (row, fragment) in fragments.enumerate() {
+            sums.move_to(fragment, to, &self.columns);
             row_bytes.clear();
             for (column, (key, encoder)) in encoders.iter().enumerate() {
                 cell.clear();
@@ -79,6 +92,10 @@ impl RowHasher {
         sums.flush(to, &self.columns);
         Ok(())
     }
+}
+
+fn not_read(column: &str) -> Unsupported {
+    Unsupported(format!("of column {column}, which was not read,"))
 }
 
 /// Sums of the fragment whose rows are being added: rows of one fragment come in runs.

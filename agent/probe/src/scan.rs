@@ -2,20 +2,19 @@
 //!
 //! # Overview
 //! Rows come in any order and in batches bounded by bytes; Lance's row address says to which fragment a row
-//! belongs. Fragments whose digest is known are not hashed again; only their vectors are read, for the searches.
-//!
-//! # Consistency
-//! The key of a fragment's digest covers everything that decides its rows: id, data files, overlays, deletion
-//! file, the columns, and the canonical form's version. All of that is write-once.
+//! belongs. Fragments whose digest is known are not hashed again; only their vectors are read, for the searches. Of
+//! those that were known and lost rows since, the lost rows are read and subtracted.
 
-use std::collections::HashMap;
+mod table;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::UInt64Type;
 use dr_probe_wire::job::RowKey;
-use dr_probe_wire::measure::{Content, Digest, FragmentDigest};
+use dr_probe_wire::measure::{Content, FragmentDigest};
 use dr_probe_wire::query::Hit;
 use futures::StreamExt;
 use lance::Dataset;
@@ -23,15 +22,17 @@ use lance_core::datatypes::BlobHandling;
 use lance_table::format::Fragment;
 
 use crate::canonical::{self, Unsupported};
-use crate::conserved::{self, Sides, first_file};
+use crate::conserved::Conserved;
+use crate::deleted::Deleted;
 use crate::digest::{ByFragment, RowHasher};
 use crate::exact::{self, Nearest};
+use crate::fragments::Known;
 use crate::report::Reporter;
+
+use table::Table;
 
 /// Name of Lance's column of row ids.
 pub const ROW_ID: &str = "_rowid";
-/// Part of every fragment key: another canonical form or cell hash is another digest.
-const FORM: &str = "drctl digest 1";
 /// The most bytes that a batch aims for.
 const BATCH_BYTES: u64 = 4 << 20;
 
@@ -41,6 +42,8 @@ pub struct Request<'a> {
     pub key: RowKey,
     /// Digests that need not be computed.
     pub known: &'a [FragmentDigest],
+    /// Whether fragments with deleted rows are also measured with these rows.
+    pub undeleted: bool,
     /// Searches to answer on the way.
     pub searches: Vec<Nearest>,
     /// Batches hashed at a time.
@@ -55,7 +58,7 @@ pub struct Scanned {
     pub content: Content,
     /// Answers to the searches, in their order.
     pub nearest: Vec<Vec<Hit>>,
-    /// What the commit that made this version did to rows that it only should have moved.
+    /// What commits since the measurement before did to rows that they only should have moved.
     pub broken: Vec<String>,
 }
 
@@ -73,7 +76,7 @@ pub enum Error {
     Hash(#[source] tokio::task::JoinError),
 }
 
-/// Reads the whole table.
+/// Reads the whole table, as far as it is not known.
 pub async fn scan(
     dataset: &Arc<Dataset>,
     request: Request<'_>,
@@ -81,82 +84,50 @@ pub async fn scan(
     notes: &mut Vec<String>,
 ) -> Result<Scanned, Error> {
     let columns = columns(dataset, notes);
-    let known: HashMap<&str, &Digest> = request
-        .known
-        .iter()
-        .map(|known| (known.key.as_str(), &known.digest))
-        .collect();
-    let keyed: Vec<(&Fragment, String)> = dataset
-        .fragments()
-        .iter()
-        .map(|fragment| (fragment, key(fragment, &columns)))
-        .collect();
-    let (cached, fresh): (Vec<_>, Vec<_>) = keyed
-        .iter()
-        .partition(|(_, key)| known.contains_key(key.as_str()));
-    let total = dataset
-        .fragments()
-        .iter()
-        .filter_map(Fragment::num_rows)
-        .sum::<usize>() as u64;
-    let mut pass = Pass {
-        dataset,
-        reporter,
-        searches: request.searches,
-        digests: ByFragment::new(),
-        rows: 0,
-        total,
-        threads: request.threads,
-        memory: request.memory,
-    };
+    let known = Known::new(request.known, &columns);
     let hasher = RowHasher::new(&request.key, &columns);
-    pass.read(
-        fresh.iter().map(|(fragment, _)| (*fragment).clone()).collect(),
-        &columns,
-        Some(&hasher),
-    )
-    .await?;
-    let rows_read = pass.rows;
+    let deleted = Deleted {
+        dataset,
+        columns: &columns,
+        hasher: &hasher,
+        batch: batch_rows(dataset, &columns),
+    };
+    let mut table = Table::new(dataset, &known);
+    let mut rows_read = table.subtract(&deleted, request.threads, notes).await;
+    let mut pass = Pass::new(dataset, reporter, &request);
+    let fresh = table.unread();
+    pass.read(fresh.clone(), &columns, Some(&hasher)).await?;
+    rows_read += pass.rows;
+    table.take(&mut pass.digests);
+    if request.undeleted {
+        rows_read += table.add_deleted(&deleted, &fresh, request.threads, notes).await;
+    }
     let vectors = pass.search_columns();
     if !vectors.is_empty() {
-        pass.read(
-            cached.iter().map(|(fragment, _)| (*fragment).clone()).collect(),
-            &vectors,
-            None,
-        )
-        .await?;
+        let ids: BTreeSet<u64> = fresh.iter().map(|fragment| fragment.id).collect();
+        let rest = dataset
+            .fragments()
+            .iter()
+            .filter(|fragment| !ids.contains(&fragment.id));
+        pass.read(rest.cloned().collect(), &vectors, None).await?;
     }
-    let mut content = Content {
-        rows_read,
-        ..Content::default()
-    };
-    let mut by_file = HashMap::new();
-    for (fragment, key) in keyed {
-        let digest = match known.get(key.as_str()) {
-            Some(digest) => (*digest).clone(),
-            None => pass.digests.remove(&fragment.id).unwrap_or_default(),
-        };
-        content.digest.add(&digest);
-        by_file.extend(first_file(fragment).map(|file| (file.to_owned(), digest.clone())));
-        content.fragments.push(FragmentDigest { key, digest });
-    }
-    let before = |fragment: &Fragment| known.get(key(fragment, &columns).as_str()).map(|d| (*d).clone());
-    let sides = Sides {
-        before: &before,
-        now: by_file,
-    };
-    let mut broken = Vec::new();
-    if !known.is_empty() {
-        match conserved::broken(dataset, &sides).await {
-            Ok(found) => broken = found,
-            Err(error) => notes.push(format!("its transaction can not be read: {error}")),
+    let conserved = match table.conserved(dataset, &known).await {
+        Ok(conserved) => conserved,
+        Err(error) => {
+            notes.push(format!(
+                "rewrites were not judged, a transaction can not be read: {error}"
+            ));
+            Conserved::default()
         }
-    }
-    let nearest = pass.searches.into_iter().map(Nearest::into_hits).collect();
+    };
     Ok(Scanned {
-        content,
-        nearest,
-        broken,
+        content: Content {
+            rows_read,
+            rewrites: conserved.judged,
+            ..table.content(&columns)
+        },
+        nearest: pass.searches.into_iter().map(Nearest::into_hits).collect(),
+        broken: conserved.broken,
     })
 }
 
@@ -177,30 +148,6 @@ fn columns(dataset: &Dataset, notes: &mut Vec<String>) -> Vec<String> {
     columns
 }
 
-/// Everything that decides the rows of a fragment, hashed.
-fn key(fragment: &Fragment, columns: &[String]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    let mut part = |text: &str| {
-        hasher.update(&(text.len() as u64).to_le_bytes());
-        hasher.update(text.as_bytes());
-    };
-    part(FORM);
-    part(&fragment.id.to_string());
-    for file in &fragment.files {
-        part(&format!("{} {:?} {:?}", file.path, file.fields, file.base_id));
-    }
-    part(&format!("{:?}", fragment.overlays));
-    part(&format!(
-        "{:?}",
-        fragment
-            .deletion_file
-            .as_ref()
-            .map(|file| (file.id, file.read_version, file.base_id))
-    ));
-    columns.iter().for_each(|column| part(column));
-    hasher.finalize().to_hex().to_string()
-}
-
 struct Pass<'a> {
     dataset: &'a Arc<Dataset>,
     reporter: &'a Arc<Reporter>,
@@ -212,7 +159,21 @@ struct Pass<'a> {
     memory: u64,
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    fn new(dataset: &'a Arc<Dataset>, reporter: &'a Arc<Reporter>, request: &Request<'_>) -> Self {
+        let rows = dataset.fragments().iter().filter_map(Fragment::num_rows);
+        Self {
+            dataset,
+            reporter,
+            searches: request.searches.clone(),
+            digests: ByFragment::new(),
+            rows: 0,
+            total: rows.sum::<usize>() as u64,
+            threads: request.threads,
+            memory: request.memory,
+        }
+    }
+
     fn search_columns(&self) -> Vec<String> {
         let mut columns: Vec<String> = self.searches.iter().map(|search| search.column.clone()).collect();
         columns.sort();

@@ -272,6 +272,7 @@ async fn content(
     let request = scan::Request {
         key: job.key,
         known: known.map(|known| known.fragments.as_slice()).unwrap_or_default(),
+        undeleted: job.undeleted,
         searches,
         threads: task.job.limits.threads.max(1) as usize,
         memory: task.job.limits.memory,

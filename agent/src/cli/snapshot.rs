@@ -161,10 +161,18 @@ fn describe(facts: &FactsOutcome) -> String {
         FactsOutcome::Stored {
             tables,
             rows_read,
+            rewrites,
             queries,
             ..
         } => {
-            format!("{tables} tables measured, {rows_read} rows read, {queries} golden queries recorded")
+            let rewrites = match rewrites {
+                0 => String::new(),
+                1 => ", 1 rewrite of rows judged".to_owned(),
+                some => format!(", {some} rewrites of rows judged"),
+            };
+            format!(
+                "{tables} tables measured, {rows_read} rows read{rewrites}, {queries} golden queries recorded"
+            )
         }
         FactsOutcome::Missing { reason, .. } => {
             format!("MISSING, drills will have nothing to compare with: {reason}")

@@ -137,6 +137,7 @@ fn job(location: Location, question: &Asked<'_>, options: &ProbeOptions) -> Job 
         content: Some(ContentJob {
             key: question.key,
             known: question.known.clone(),
+            undeleted: false,
         }),
         queries: question.recorded.map(Facts::replay),
         write_test: question.write_test,

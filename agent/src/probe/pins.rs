@@ -18,9 +18,9 @@ pub struct PinnedTree {
 
 impl PinnedTree {
     /// A tree of everything that was pinned; it holds the pins as long as it lives.
-    pub fn new(entries: &[Arc<PinnedEntry>]) -> Self {
+    pub fn new<'a>(entries: impl IntoIterator<Item = &'a Arc<PinnedEntry>>) -> Self {
         let files = entries
-            .iter()
+            .into_iter()
             .filter(|entry| matches!(entry.kind, dr_lance::EntryKind::File { .. }));
         Self {
             files: files

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dr_lance::PinnedEntry;
 use dr_probe_wire::facts::Facts as DatabaseFacts;
 use dr_probe_wire::host::{self, Outcome as ProbeOutcome};
 use dr_probe_wire::job::{ContentJob, Job, KnownTable, Limits, Location, Queries, RowKey};
@@ -58,6 +59,9 @@ pub enum FactsOutcome {
         tables: usize,
         /// Rows that had to be read; the others were known from the snapshot before.
         rows_read: u64,
+        /// Rewrites since the snapshot before, as compaction does them, whose rows were held against what was
+        /// measured then.
+        rewrites: u64,
         /// Golden queries recorded.
         queries: usize,
         /// What went wrong with single tables.
@@ -131,7 +135,7 @@ pub(super) async fn measure(
     repository: &Repository,
     snapshot: &SnapshotId,
     previous: Option<SnapshotId>,
-    cut: &Cut,
+    cut: &Arc<Cut>,
     stamps: &[Stamp],
     options: Options,
     cancel: &CancellationToken,
@@ -146,7 +150,7 @@ pub(super) async fn measure(
     };
     let mut facts = Facts::default();
     let (mut faults, mut disproved) = (Vec::new(), Vec::new());
-    for (held, stamp) in cut.sources.iter().zip(stamps) {
+    for (at, (held, stamp)) in cut.sources.iter().zip(stamps).enumerate() {
         let (Content::Database(collected), Stamp::Lancedb(lance)) = (&held.content, stamp) else {
             continue;
         };
@@ -162,7 +166,8 @@ pub(super) async fn measure(
             ));
             continue;
         };
-        let tree = Arc::new(PinnedTree::new(&collected.entries));
+        let transactions = transactions(cut, at).await;
+        let tree = Arc::new(PinnedTree::new(collected.entries.iter().chain(&transactions)));
         let known = known
             .databases
             .get(name)
@@ -208,6 +213,17 @@ pub(super) async fn measure(
     summary(&facts, faults, disproved)
 }
 
+/// What the commits since the snapshot before say they did, as far as it lies on the host; by place of the source.
+async fn transactions(cut: &Arc<Cut>, source: usize) -> Vec<Arc<PinnedEntry>> {
+    let cut = Arc::clone(cut);
+    let read = move || match &cut.sources[source].content {
+        Content::Database(collected) => collected.transactions(),
+        Content::Log(_) => Vec::new(),
+    };
+    // Without them rewrites are not judged, and nothing else is missing.
+    tokio::task::spawn_blocking(read).await.unwrap_or_default()
+}
+
 fn writer(version: Option<&str>) -> String {
     version.map_or_else(
         || "an unknown version of Lance".to_owned(),
@@ -219,7 +235,11 @@ fn job(key: RowKey, origin: &str, known: Vec<KnownTable>, options: &Options) -> 
     Job {
         validate: true,
         prewarm: true,
-        content: Some(ContentJob { key, known }),
+        content: Some(ContentJob {
+            key,
+            known,
+            undeleted: true,
+        }),
         queries: Some(Queries::Choose {
             seed: 1,
             count: options.queries,
@@ -278,6 +298,10 @@ fn summary(facts: &Facts, faults: Vec<String>, disproved: Vec<Disproved>) -> Fac
         rows_read: tables()
             .filter_map(|table| table.content.as_ref())
             .map(|content| content.rows_read)
+            .sum(),
+        rewrites: tables()
+            .filter_map(|table| table.content.as_ref())
+            .map(|content| content.rewrites)
             .sum(),
         queries: tables().map(|table| table.golden.len()).sum(),
         faults,

@@ -37,6 +37,7 @@ mod refs;
 mod table;
 #[cfg(test)]
 mod tests;
+mod transactions;
 mod version;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -32,7 +32,7 @@ pub(crate) struct TableState {
     pub(crate) excluded: Vec<Excluded>,
     pub(crate) external: Vec<ExternalBase>,
     /// Held open, so that its inode cannot be given to another folder.
-    folder: Dir,
+    pub(crate) folder: Dir,
     mark: Mark,
 }
 

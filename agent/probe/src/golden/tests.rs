@@ -73,6 +73,7 @@ async fn agrees_with_numpy(version: &str) {
     let request = scan::Request {
         key: RowKey([0; 32]),
         known: &[],
+        undeleted: false,
         searches: asked.iter().map(search).collect(),
         threads: 2,
         memory: 1 << 30,

@@ -7,8 +7,9 @@ use std::sync::Mutex;
 use arrow_array::builder::StringDictionaryBuilder;
 use arrow_array::types::{Float32Type, Int32Type};
 use arrow_array::{ArrayRef, FixedSizeListArray, Int64Array, RecordBatch, StringArray};
+use dr_probe_wire::facts::Facts;
 use dr_probe_wire::job::{ContentJob, KnownTable, RowKey};
-use dr_probe_wire::measure::{Digest, TableMeasure};
+use dr_probe_wire::measure::{Digest, FragmentDigest, TableMeasure};
 use dr_probe_wire::serve::{Options, serve};
 use lancedb::table::{CompactionOptions, OptimizeAction};
 use tokio_util::sync::CancellationToken;
@@ -44,6 +45,7 @@ async fn measured_after(location: Location, tree: Folder, known: Vec<KnownTable>
     let content = Some(ContentJob {
         key: RowKey([1; 32]),
         known,
+        undeleted: true,
     });
     let job = Job {
         content,
@@ -75,6 +77,30 @@ async fn measured_after(location: Location, tree: Folder, known: Vec<KnownTable>
 async fn in_place(folder: &Path) -> Vec<TableMeasure> {
     let origin = Some(folder.to_string_lossy().into_owned());
     measured(Location::Tree { origin }, Folder::new(folder)).await
+}
+
+/// The table of the folder, measured by what an earlier measurement knew.
+async fn again(folder: &Path, before: &TableMeasure) -> TableMeasure {
+    let origin = Some(folder.to_string_lossy().into_owned());
+    let facts = Facts {
+        tables: vec![before.clone()],
+        ..Facts::default()
+    };
+    measured_after(Location::Tree { origin }, Folder::new(folder), facts.known())
+        .await
+        .remove(0)
+}
+
+async fn compact(table: &lancedb::Table, target_rows_per_fragment: usize) {
+    let options = CompactionOptions {
+        target_rows_per_fragment,
+        ..CompactionOptions::default()
+    };
+    let compaction = OptimizeAction::Compact {
+        options,
+        remap_options: None,
+    };
+    table.optimize(compaction).await.unwrap();
 }
 
 async fn digest(folder: &Path) -> Digest {
@@ -134,14 +160,7 @@ async fn order_fragments_and_compaction_leave_the_digest_alone() {
     parts.delete("id = 99").await.unwrap();
     let wanted = digest(one.path()).await;
     assert_eq!((wanted.rows, &digest(other.path()).await), (7, &wanted));
-    let options = CompactionOptions::default();
-    parts
-        .optimize(OptimizeAction::Compact {
-            options,
-            remap_options: None,
-        })
-        .await
-        .unwrap();
+    compact(&parts, 1000).await;
     let compacted = in_place(other.path()).await;
     assert_eq!(compacted[0].fragments, 1);
     assert_eq!(compacted[0].content.as_ref().unwrap().digest, wanted);
@@ -153,38 +172,22 @@ async fn a_compaction_must_conserve_what_was_measured_before_it() {
     let parts = table(folder.path(), &[&[1, 2, 3], &[4, 5], &[6]]).await;
     parts.delete("id = 2").await.unwrap();
     let before = in_place(folder.path()).await.remove(0);
-    let known = |fragments| {
-        let path = before.path.clone();
-        vec![KnownTable { path, fragments }]
-    };
-    let options = CompactionOptions::default();
-    parts
-        .optimize(OptimizeAction::Compact {
-            options,
-            remap_options: None,
-        })
-        .await
-        .unwrap();
-    let after = async |fragments| {
-        let location = Location::Tree {
-            origin: Some(folder.path().to_string_lossy().into_owned()),
-        };
-        measured_after(location, Folder::new(folder.path()), known(fragments))
-            .await
-            .remove(0)
-    };
-    let fragments = before.content.as_ref().unwrap().fragments.clone();
-    let sound = after(fragments.clone()).await;
+    compact(&parts, 1000).await;
+    let sound = again(folder.path(), &before).await;
     assert_eq!(sound.faults, []);
-    assert_eq!(
-        sound.content.unwrap().digest,
-        before.content.as_ref().unwrap().digest
-    );
+    let (sound, content) = (sound.content.unwrap(), before.content.as_ref().unwrap());
+    assert_eq!((sound.digest, sound.rewrites), (content.digest.clone(), 1));
     // As if the compaction had changed a cell, or lost a row.
-    let mut other = fragments.clone();
-    let text = other[0].digest.columns.get_mut("text").unwrap();
-    text.add(dr_probe_wire::sum::Sum::of(&[1; 32]));
-    let faults = after(other).await.faults;
+    let after = async |change: &dyn Fn(&mut Vec<FragmentDigest>)| {
+        let mut before = before.clone();
+        change(&mut before.content.as_mut().unwrap().fragments);
+        again(folder.path(), &before).await
+    };
+    let cell = |known: &mut Vec<FragmentDigest>| {
+        let text = known[0].digest.columns.get_mut("text").unwrap();
+        text.add(dr_probe_wire::sum::Sum::of(&[1; 32]));
+    };
+    let faults = after(&cell).await.faults;
     assert_eq!(faults.len(), 1, "{faults:?}");
     assert_eq!(
         (faults[0].kind, faults[0].step),
@@ -194,12 +197,49 @@ async fn a_compaction_must_conserve_what_was_measured_before_it() {
         faults[0].message.contains("5 rows changed, in text"),
         "{faults:?}"
     );
-    let mut other = fragments.clone();
-    other[0].digest.rows += 1;
-    let faults = after(other).await.faults;
+    let faults = after(&|known| known[0].digest.rows += 1).await.faults;
     assert!(faults[0].message.contains("6 rows became 5"), "{faults:?}");
     // A fragment that nobody measured before: nothing can be said.
-    assert_eq!(after(fragments[1..].to_vec()).await.faults, []);
+    let unknown = after(&|known| drop(known.remove(0))).await;
+    assert_eq!((unknown.faults, unknown.content.unwrap().rewrites), (vec![], 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compactions_between_two_measurements_must_conserve_rows_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let parts = table(folder.path(), &[&[1, 2], &[3, 4], &[5, 6, 7, 8]]).await;
+    let before = in_place(folder.path()).await.remove(0);
+    // The first two become one fragment, which then becomes one with the third, to which other commits happen.
+    compact(&parts, 4).await;
+    assert_eq!(in_place(folder.path()).await[0].fragments, 2);
+    compact(&parts, 1000).await;
+    parts.add(rows(&[9, 10])).execute().await.unwrap();
+    parts.delete("id = 3 or id = 8").await.unwrap();
+    let sound = again(folder.path(), &before).await;
+    assert_eq!((&sound.faults[..], sound.notes.len()), (&[][..], 0));
+    let content = sound.content.unwrap();
+    assert_eq!((content.digest.rows, content.rewrites), (8, 1));
+    let mut lost = before.clone();
+    lost.content.as_mut().unwrap().fragments[1].digest.rows += 1;
+    let faults = again(folder.path(), &lost).await.faults;
+    assert!(faults[0].message.contains("9 rows became 8"), "{faults:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_deleted_since_are_subtracted_and_no_others_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let ids: Vec<i64> = (0..200).collect();
+    let table = table(folder.path(), &[&ids[..120], &ids[120..]]).await;
+    let mut before = in_place(folder.path()).await.remove(0);
+    for (deleted, read) in [("id in (3, 77, 119)", 3), ("id in (4, 5)", 5), ("id < 90", 29)] {
+        table.delete(deleted).await.unwrap();
+        let now = again(folder.path(), &before).await;
+        let whole = digest(folder.path()).await;
+        let content = now.content.as_ref().unwrap();
+        assert_eq!((&now.faults[..], &content.digest), (&[][..], &whole), "{deleted}");
+        assert_eq!(content.rows_read, read, "{deleted}");
+        before = now;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,6 +24,7 @@ pub(crate) fn everything(location: Location) -> Job {
         content: Some(ContentJob {
             key: KEY,
             known: Vec::new(),
+            undeleted: true,
         }),
         queries: Some(Queries::Choose {
             seed: 11,

@@ -38,7 +38,7 @@ impl Facts {
             let content = table.content.as_ref()?;
             Some(KnownTable {
                 path: table.path.clone(),
-                fragments: content.fragments.clone(),
+                fragments: [&content.fragments[..], &content.undeleted].concat(),
             })
         };
         self.tables.iter().filter_map(of).collect()

@@ -78,6 +78,10 @@ pub struct ContentJob {
     /// Digests of fragments that need not be read again. Empty: everything is read.
     #[serde(default)]
     pub known: Vec<KnownTable>,
+    /// Measure also what fragments hold whose rows were deleted in part, deleted rows included: so that a later job
+    /// subtracts the rows that are deleted by then instead of reading the fragment again.
+    #[serde(default)]
+    pub undeleted: bool,
 }
 
 /// Digests of fragments of one table, from an earlier measurement with the same key.

@@ -28,6 +28,21 @@ impl Digest {
             self.columns.entry(column.clone()).or_default().add(*sum);
         }
     }
+
+    /// What is left without some of its rows; `None` if they can not be some of its rows.
+    pub fn without(&self, part: &Self) -> Option<Self> {
+        let mut rest = self.clone();
+        rest.rows = rest.rows.checked_sub(part.rows)?;
+        rest.sum.subtract(part.sum);
+        for (column, sum) in &part.columns {
+            rest.columns.get_mut(column)?.subtract(*sum);
+        }
+        if rest.rows == 0 {
+            // No rows have no columns either.
+            return (rest.sum == Sum::ZERO).then(Self::default);
+        }
+        Some(rest)
+    }
 }
 
 /// The digest of one fragment, valid as long as its key is the same: everything that the key names is write-once.
@@ -46,8 +61,16 @@ pub struct Content {
     pub digest: Digest,
     /// By fragment; what the next job may pass as known.
     pub fragments: Vec<FragmentDigest>,
+    /// Fragments of which rows are deleted, as they were before: each under the key that it has without its deletion
+    /// file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undeleted: Vec<FragmentDigest>,
     /// Rows that were read for it; the others came from known digests.
     pub rows_read: u64,
+    /// Rewrites whose rows were compared with what was measured before them. One that lost or changed a row is a
+    /// fault of the table.
+    #[serde(default)]
+    pub rewrites: u64,
 }
 
 /// A column as the table's schema names it.

@@ -67,8 +67,8 @@ fn content_of(sum: u8, column: u8) -> Content {
     };
     Content {
         digest,
-        fragments: Vec::new(),
         rows_read: 9,
+        ..Content::default()
     }
 }
 
