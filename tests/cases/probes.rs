@@ -102,6 +102,50 @@ fn the_lowest_probe_that_can_read_is_taken_and_none_says_so() {
 }
 
 #[test]
+fn doctor_starts_the_probe_and_says_what_the_kernel_keeps_it_from() {
+    let case = "doctor_starts_the_probe_and_says_what_the_kernel_keeps_it_from";
+    let (Some(rig), Some(_)) = (Rig::new(), binaries::probe()) else {
+        return dr_tests::skip(case, "no agent, no probe or no fixture");
+    };
+    let found = |code| {
+        let doctor = rig
+            .host
+            .run(&["doctor", "--output", "json"])
+            .expect_code(code)
+            .json();
+        let findings = doctor["findings"].as_array().unwrap();
+        let probe = findings.iter().find(|finding| finding["subject"] == "probe");
+        probe.unwrap_or_else(|| panic!("{doctor:#}")).clone()
+    };
+    rig.install(&["99.0.0"]);
+    let real = found(0);
+    let said = real["found"].as_str().unwrap();
+    assert!(said.starts_with("LanceDB 0."), "{real:#}");
+    assert!(
+        said.contains("reaches no file") || said.contains("not wholly confined: "),
+        "{real:#}"
+    );
+    rig.install(&[]);
+    let none = found(0);
+    assert_eq!(none["grade"], "warning", "{none:#}");
+    assert!(none["fix"].as_str().unwrap().contains("agent.probes"), "{none:#}");
+    // One that was built for another machine, or is no probe at all.
+    rig.install(&["99.0.0"]);
+    std::fs::write(
+        rig.host.path().join("probes/99.0.0/dr-probe"),
+        "#!/bin/sh
+exit 9
+",
+    )
+    .unwrap();
+    let broken = found(2);
+    assert!(
+        broken["found"].as_str().unwrap().contains("99.0.0/dr-probe"),
+        "{broken:#}"
+    );
+}
+
+#[test]
 fn a_table_whose_digest_was_proved_lately_is_named_and_not_scanned() {
     let case = "a_table_whose_digest_was_proved_lately_is_named_and_not_scanned";
     let (Some(rig), Some(_)) = (Rig::new(), binaries::probe()) else {

@@ -1,8 +1,8 @@
-//! The probe: opens Lance data for the agent, without keys and without network.
+//! The probe: opens Lance data for the agent, without keys, without network and without files of others.
 //!
 //! # Overview
 //! One process does one [`Job`](dr_probe_wire::job::Job). It reads hostile bytes with decoders that are known to
-//! panic on them, so it holds nothing worth stealing, takes little ([`limits`]), and says what happened even when
+//! panic on them, so it holds nothing worth stealing, takes little ([`limits`], [`confine`]), and says what happened even when
 //! something breaks ([`report`]).
 //!
 //! # Layout
@@ -15,6 +15,7 @@
 
 pub mod canonical;
 pub mod classify;
+pub mod confine;
 pub mod conserved;
 pub mod database;
 pub mod deleted;

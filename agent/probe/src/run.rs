@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use dr_probe_wire::client::{self, TreeClient};
-use dr_probe_wire::event::{EXIT_GONE, EXIT_PANIC, EXIT_USAGE, Event, ProbeIdentity, Summary};
+use dr_probe_wire::event::{Confinement, EXIT_GONE, EXIT_PANIC, EXIT_USAGE, Event, ProbeIdentity, Summary};
 use dr_probe_wire::fault::{Fault, FaultKind, Step};
 use dr_probe_wire::job::{Job, Location};
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 use crate::classify;
+use crate::confine;
 use crate::database::{self, Database};
 use crate::limits;
 use crate::report::Reporter;
@@ -31,24 +32,7 @@ pub fn main() -> ExitCode {
         protocol: dr_probe_wire::PROTOCOL,
     };
     reporter.tell(&hello);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
-    let outcome = runtime
-        .map_err(|error| refuse(format!("start the runtime: {error}")))
-        .and_then(|runtime| {
-            let done = runtime.block_on(async { tokio::spawn(work(Arc::clone(&reporter))).await });
-            runtime.shutdown_background();
-            // A panic was told by the hook already.
-            done.unwrap_or_else(|_| {
-                Err((
-                    EXIT_PANIC,
-                    classify::panicked(Step::Connect, None, &reporter.take_panics()),
-                ))
-            })
-        });
-    match outcome {
+    match work(&reporter) {
         Ok(summary) => {
             reporter.tell(&Event::Done(summary));
             ExitCode::SUCCESS
@@ -58,6 +42,34 @@ pub fn main() -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// Takes the job, gives up what it does not need, and does it. Threads are started only when that is given up.
+fn work(reporter: &Arc<Reporter>) -> Result<Summary, Refusal> {
+    let starting = |error| refuse(format!("start the runtime: {error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(starting)?;
+    let (job, socket) = runtime.block_on(take())?;
+    drop(runtime);
+    limits::apply(&job.limits).map_err(|error| refuse(format!("set limits: {error}")))?;
+    let confinement = confine::confine(&job, Some(&std::env::temp_dir()));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(starting)?;
+    let job = obey(job, socket, Arc::clone(reporter));
+    let done = runtime.block_on(async { tokio::spawn(job).await });
+    runtime.shutdown_background();
+    // A panic was told by the hook already.
+    let panicked = || classify::panicked(Step::Connect, None, &reporter.take_panics());
+    let summary = done.unwrap_or_else(|_| Err((EXIT_PANIC, panicked())))?;
+    Ok(Summary {
+        confinement,
+        ..summary
+    })
 }
 
 type Refusal = (u8, Fault);
@@ -105,7 +117,8 @@ fn cpu() -> String {
         .join("+")
 }
 
-async fn work(reporter: Arc<Reporter>) -> Result<Summary, Refusal> {
+/// The job, and the socket over which its tree is asked.
+async fn take() -> Result<(Job, std::os::unix::net::UnixStream), Refusal> {
     let socket = std::io::stdin()
         .as_fd()
         .try_clone_to_owned()
@@ -114,10 +127,20 @@ async fn work(reporter: Arc<Reporter>) -> Result<Summary, Refusal> {
         socket.set_nonblocking(true)?;
         UnixStream::from_std(socket)
     });
-    let socket = socket.map_err(|error| refuse(format!("standard input is no socket: {error}")))?;
-    let accepted = client::accept(socket).await;
-    let (job, client) = accepted.map_err(|error| refuse(classify::chain(&error)))?;
-    limits::apply(&job.limits).map_err(|error| refuse(format!("set limits: {error}")))?;
+    let no_socket = |error| refuse(format!("standard input is no socket: {error}"));
+    let mut socket = socket.map_err(no_socket)?;
+    let job = client::receive(&mut socket).await;
+    let job = job.map_err(|error| refuse(classify::chain(&error)))?;
+    Ok((job, socket.into_std().map_err(no_socket)?))
+}
+
+async fn obey(
+    job: Job,
+    socket: std::os::unix::net::UnixStream,
+    reporter: Arc<Reporter>,
+) -> Result<Summary, Refusal> {
+    let socket = UnixStream::from_std(socket)
+        .map_err(|error| refuse(format!("standard input is no socket: {error}")))?;
     limits::watch_memory(job.limits.memory, Arc::clone(&reporter))
         .map_err(|error| refuse(format!("watch memory: {error}")))?;
     if job.write_test && matches!(job.location, Location::Tree { .. }) {
@@ -125,7 +148,7 @@ async fn work(reporter: Arc<Reporter>) -> Result<Summary, Refusal> {
             "a write test needs a folder; this job is for a tree".to_owned(),
         ));
     }
-    let client = Arc::new(client);
+    let client = Arc::new(TreeClient::new(socket));
     let watched = Arc::clone(&client);
     // A job in a folder asks the agent nothing, and would go on for an agent that has died.
     tokio::spawn(async move {
@@ -171,6 +194,7 @@ pub async fn measure(
         reads,
         bytes,
         peak_memory: limits::peak(),
+        confinement: Confinement::default(),
         millis: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
     })
 }

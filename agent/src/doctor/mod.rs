@@ -5,6 +5,7 @@
 //! message. Nothing is changed but one small object in the store, which is removed again where that is allowed.
 
 mod host;
+mod probe;
 mod sources;
 mod store;
 
@@ -85,6 +86,7 @@ impl Finding {
 /// Asks everything.
 pub async fn examine(session: &Session) -> Vec<Finding> {
     let mut findings = host::examine(session).await;
+    findings.extend(probe::examine(&session.config).await);
     findings.extend(sources::examine(session).await);
     findings.extend(store::examine(session).await);
     findings

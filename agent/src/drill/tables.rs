@@ -1,6 +1,6 @@
 //! Asks a probe about one database, in place or restored, and judges its answers by what was recorded at the cut.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,11 +81,12 @@ pub(super) async fn ask(
     let Some(program) = probe::find(options.probes.as_deref(), options.beside.as_deref(), writer) else {
         return no_probe(writer);
     };
-    let job = job(location, &question, options);
     let run = host::Options {
         deadline: options.deadline,
+        temporary: beside(&location),
         ..host::Options::new(program)
     };
+    let job = job(location, &question, options);
     let started = Instant::now();
     let mut opening = Opening::since(started);
     let outcome = host::run(&run, &job, tree, |event| opening.see(event), cancel).await;
@@ -98,6 +99,14 @@ pub(super) async fn ask(
     };
     answers.opened = known(question.lance).all(open).then_some(opening.sum);
     answers
+}
+
+/// A write test in a restored copy has its temporary files beside it, in the scratch folder of its drill.
+fn beside(location: &Location) -> Option<PathBuf> {
+    match location {
+        Location::Tree { .. } => None,
+        Location::Directory { path } => path.parent().map(Path::to_owned),
+    }
 }
 
 /// How long tables take to open. The probe asks everything of one table before it opens the next, and says how long

@@ -52,12 +52,13 @@ async fn measured_after(location: Location, tree: Folder, known: Vec<KnownTable>
         validate: true,
         ..Job::open(location)
     };
-    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
     let lines = Lines::default();
     let reporter = Reporter::new(Box::new(lines.clone()));
     let cancel = CancellationToken::new();
     let asking = async {
-        let (job, client) = client::accept(theirs).await.unwrap();
+        let job = client::receive(&mut theirs).await.unwrap();
+        let client = TreeClient::new(theirs);
         super::measure(&job, Arc::new(client), &reporter).await.unwrap();
         cancel.cancel();
     };

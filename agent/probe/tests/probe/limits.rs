@@ -91,6 +91,23 @@ impl dr_probe_wire::tree::FileTree for Waiting {
 }
 
 #[test]
+fn a_probe_says_what_the_kernel_keeps_it_from() {
+    let outcome = run(&everything(tree()), Some(sample_tree()));
+    let Ended::Done(summary) = &outcome.ended else {
+        panic!("{:?}", outcome.ended)
+    };
+    let confinement = &summary.confinement;
+    assert_eq!(
+        confinement.files && confinement.calls,
+        confinement.missing.is_empty(),
+        "{confinement:?}"
+    );
+    if std::env::var_os("CI").is_some() {
+        assert!(confinement.missing.is_empty(), "{confinement:?}");
+    }
+}
+
+#[test]
 fn a_write_test_on_a_tree_is_refused() {
     let outcome = run(
         &Job {

@@ -51,7 +51,9 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 pub(crate) fn run(job: &Job, tree: Option<Folder>) -> Outcome {
     let tree = tree.map(|tree| Arc::new(tree) as Arc<dyn FileTree>);
     let mut options = host::Options::new(env!("CARGO_BIN_EXE_dr-probe"));
-    options.deadline = Duration::from_secs(120);
+    options.deadline = Duration::from_secs(300);
+    // Nothing else slows these probes down: one that says nothing after a panic waits for ever.
+    options.after_panic = Duration::from_secs(30);
     let cancel = CancellationToken::new();
     runtime().block_on(host::run(&options, job, tree, |_| {}, &cancel))
 }

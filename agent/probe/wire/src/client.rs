@@ -102,19 +102,19 @@ pub struct TreeClient {
     bytes: AtomicU64,
 }
 
-/// Takes the job from the socket; afterwards the socket answers questions about the tree.
-pub async fn accept(mut socket: UnixStream) -> Result<(Job, TreeClient), JobError> {
+/// Takes the job from the socket; afterwards the socket answers the questions of a [`TreeClient`].
+pub async fn receive(socket: &mut UnixStream) -> Result<Job, JobError> {
     let mut length = [0u8; 4];
     socket.read_exact(&mut length).await.map_err(JobError::Socket)?;
     let length = frame::check_length(u32::from_le_bytes(length), MAX_JOB)?;
     let mut body = BytesMut::zeroed(length);
     socket.read_exact(&mut body).await.map_err(JobError::Socket)?;
-    let job = serde_json::from_slice(&frame::decode_job(body.freeze())?)?;
-    Ok((job, TreeClient::new(socket)))
+    Ok(serde_json::from_slice(&frame::decode_job(body.freeze())?)?)
 }
 
 impl TreeClient {
-    fn new(socket: UnixStream) -> Self {
+    /// Asks over a socket from which the job was taken.
+    pub fn new(socket: UnixStream) -> Self {
         let (reading, writing) = socket.into_split();
         let (requests, queue) = mpsc::channel(64);
         let shared = Arc::new(Mutex::new(Shared::default()));

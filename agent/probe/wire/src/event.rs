@@ -92,4 +92,19 @@ pub struct Summary {
     pub peak_memory: u64,
     /// Milliseconds.
     pub millis: u64,
+    /// What the kernel kept it from.
+    #[serde(default)]
+    pub confinement: Confinement,
+}
+
+/// What the kernel keeps a probe from, whatever the bytes that it decodes make of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Confinement {
+    /// No file can be opened but those of its job (Landlock).
+    pub files: bool,
+    /// No connection can be made and no program started (seccomp).
+    pub calls: bool,
+    /// Why one of them is missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
 }

@@ -69,9 +69,15 @@ mod with_client {
             tokio::spawn(
                 async move { serve(ours, &job(), Some(tree), options, &CancellationToken::new()).await },
             );
-        let (got, client) = client::accept(theirs).await.unwrap();
+        let (got, client) = accept(theirs).await;
         assert_eq!(got, job());
         (client, serving)
+    }
+
+    /// Takes the job, and asks over the socket from then on.
+    async fn accept(mut socket: UnixStream) -> (Job, TreeClient) {
+        let job = client::receive(&mut socket).await.unwrap();
+        (job, TreeClient::new(socket))
     }
 
     #[tokio::test]
@@ -171,7 +177,7 @@ mod with_client {
         let job = job();
         let serving = serve(ours, &job, Some(files(1)), Options::default(), &stop);
         let asking = async {
-            let (_, client) = client::accept(theirs).await.unwrap();
+            let (_, client) = accept(theirs).await;
             cancel.cancel();
             let answer = client.read("slow", 0..1).await;
             client.closed().await;
