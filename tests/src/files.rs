@@ -132,7 +132,8 @@ fn relative(folder: &Path, path: &Path) -> PathBuf {
     path.strip_prefix(folder).map(Path::to_owned).unwrap_or_default()
 }
 
-/// Flips one bit in every 4 KiB of all files below a folder: whatever is made of them, hardly a chunk is whole.
+/// Flips one bit in every 16 bytes of all files below a folder: every chunk of a pack is hit, for each ends with a tag
+/// of that length, however a run has cut and packed them.
 ///
 /// # Panics
 ///
@@ -141,7 +142,7 @@ pub fn riddle(folder: &Path) {
     for file in files(folder) {
         let path = folder.join(file);
         let mut bytes = std::fs::read(&path).expect("read a file to be damaged");
-        bytes.iter_mut().step_by(4_096).for_each(|byte| *byte ^= 1);
+        bytes.iter_mut().step_by(16).for_each(|byte| *byte ^= 1);
         std::fs::write(path, bytes).expect("damage a file");
     }
 }

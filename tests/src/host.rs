@@ -8,7 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::binaries;
-use crate::process::{Finished, Running};
+use crate::process::{Finished, Running, without};
 
 /// How long one command of the agent may take. Generous: machines that run tests are slow and shared.
 const DEADLINE: Duration = Duration::from_secs(240);
@@ -217,8 +217,7 @@ impl Host {
             .args(before)
             .arg(inner.get_program())
             .args(inner.get_args());
-        command.current_dir(self.path()).env_remove("DR_FAILPOINT");
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        self.surround(&mut command);
         command
     }
 
@@ -237,14 +236,18 @@ impl Host {
     /// The agent without a configuration, as on a bare host.
     pub fn bare_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.agent);
+        command.args(arguments);
+        self.surround(&mut command);
         command
-            .args(arguments)
+    }
+
+    /// Folder and environment: this host's, and nothing that somebody who runs tests has set for another one.
+    fn surround(&self, command: &mut Command) {
+        without(command, &["DR_AGENT_", "DR_FAILPOINT", "AWS_", "OTEL_"])
             .current_dir(self.path())
             // A test machine's disk may be as full as it likes.
             .env("DR_AGENT_LIMITS_PINS_MIN_FREE", "64 MiB")
-            .env_remove("DR_FAILPOINT");
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
     }
 
     /// Runs the agent to its end.

@@ -12,6 +12,7 @@
 //! What a case needs and can not have (no Python, no probe, no fixtures) it says with [`skip`]; in CI that fails.
 
 pub mod binaries;
+pub mod chunks;
 pub mod files;
 pub mod fixtures;
 pub mod fleet;
@@ -21,6 +22,7 @@ pub mod mount;
 pub mod network;
 pub mod oracle;
 pub mod otlp;
+pub mod port;
 pub mod process;
 pub mod prometheus;
 pub mod s3_server;

@@ -279,6 +279,17 @@ impl Drop for Running {
     }
 }
 
+/// Keeps out of a command what the shell of whoever runs the tests says: variables that begin like this. Given before
+/// the command is given its own.
+pub fn without<'c>(command: &'c mut Command, beginnings: &[&str]) -> &'c mut Command {
+    let said = std::env::vars_os().map(|(name, _)| name);
+    let unwanted = said.filter(|name| {
+        let name = name.to_string_lossy();
+        beginnings.iter().any(|beginning| name.starts_with(beginning))
+    });
+    unwanted.fold(command, |command, name| command.env_remove(name))
+}
+
 /// Runs a command to its end.
 ///
 /// # Panics

@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
+use crate::port::Port;
 use crate::process::{Finished, Running};
+use crate::wait;
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One series and its value.
 #[derive(Debug, Clone, PartialEq)]
@@ -332,14 +332,14 @@ impl Programs {
         }
         let file = folder.join("prometheus.yml");
         std::fs::write(&file, config).expect("write Prometheus's configuration");
-        let address = free();
+        let port = Port::hold();
         let mut command = Command::new(self.0.join("prometheus"));
         command
             .arg(format!("--config.file={}", file.display()))
             .arg(format!("--storage.tsdb.path={}", folder.join("tsdb").display()))
-            .arg(format!("--web.listen-address={address}"));
+            .arg(format!("--web.listen-address={}", port.address()));
         let running = Running::start(&mut command);
-        Server { running, address }
+        Server { running, port }
     }
 }
 
@@ -347,7 +347,7 @@ impl Programs {
 #[derive(Debug)]
 pub struct Server {
     running: Running,
-    address: SocketAddr,
+    port: Port,
 }
 
 impl Server {
@@ -363,29 +363,24 @@ impl Server {
         by: &str,
         enough: impl Fn(&BTreeMap<String, f64>) -> bool,
     ) -> BTreeMap<String, f64> {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
+        wait::until(PATIENCE, || {
             let values = self.ask(query, by).unwrap_or_default();
             if enough(&values) {
-                return values;
+                return Ok(values);
             }
-            assert!(
-                Instant::now() < deadline,
-                "Prometheus (process {}) still says {values:?} to {query}",
-                self.running.id()
-            );
-            std::thread::sleep(Duration::from_millis(100));
-        }
+            let id = self.running.id();
+            Err(format!("Prometheus (process {id}) says {values:?} to {query}"))
+        })
     }
 
     /// `None` while it is not up.
     fn ask(&self, query: &str, by: &str) -> Option<BTreeMap<String, f64>> {
-        TcpStream::connect(self.address).ok()?;
+        TcpStream::connect(self.port.address()).ok()?;
         let encoded: String = query.bytes().fold(String::new(), |mut text, byte| {
             let _infallible = write!(text, "%{byte:02X}");
             text
         });
-        let (status, body) = get(self.address, &format!("/api/v1/query?query={encoded}"));
+        let (status, body) = get(self.port.address(), &format!("/api/v1/query?query={encoded}"));
         if status != 200 {
             return None;
         }
@@ -397,12 +392,6 @@ impl Server {
         };
         Some(series.iter().filter_map(value).collect())
     }
-}
-
-/// Any port that nobody uses at the moment.
-fn free() -> SocketAddr {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("bind a free port");
-    listener.local_addr().expect("a bound socket has an address")
 }
 
 #[cfg(test)]

@@ -185,9 +185,12 @@ impl S3Server {
 
 impl Drop for S3Server {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+        let Some(runtime) = self.runtime.take() else {
+            return;
+        };
+        // On a thread that may block, and waited for: afterwards nobody listens there any more.
+        let ending = std::thread::spawn(move || runtime.shutdown_timeout(Duration::from_secs(10)));
+        let _panicked = ending.join();
     }
 }
 

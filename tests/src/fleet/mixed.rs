@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::simulated::SimulatedHost;
-use super::{Agent, Fleet};
+use super::{Agent, Fleet, QUICK};
 use crate::fixtures::{self, Unpacked};
 use crate::host::Host;
 use crate::network::Network;
@@ -87,7 +87,16 @@ impl Mixed {
     ///
     /// If one of them refuses.
     pub async fn start(real: usize, simulated: usize) -> Option<Self> {
-        let fleet = Fleet::start()?;
+        Self::start_with(QUICK, real, simulated).await
+    }
+
+    /// The same whose coordinator has these lines of configuration.
+    ///
+    /// # Panics
+    ///
+    /// If one of them refuses.
+    pub async fn start_with(lines: &str, real: usize, simulated: usize) -> Option<Self> {
+        let fleet = Fleet::start_with(lines)?;
         let network = Network::before(fleet.address()).await;
         let mut hosts = Vec::new();
         for number in 1..=real {

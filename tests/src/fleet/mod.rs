@@ -16,18 +16,29 @@ use tempfile::TempDir;
 
 use crate::binaries;
 use crate::host::Host;
-use crate::process::{Finished, Running};
+use crate::port::Port;
+use crate::process::{Finished, Running, without};
 
 /// How long one command may take. Generous: machines that run tests are slow and shared.
 pub const DEADLINE: Duration = Duration::from_secs(240);
 
 /// How long a fleet may take to come to what a case waits for.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = DEADLINE;
 /// How often it is looked at.
 const POLL: Duration = Duration::from_millis(100);
 
+/// Where a command line or a coordinator would find what somebody who runs tests has set for another fleet.
+const SURROUNDINGS: &[&str] = &[
+    "DRCTL_",
+    "DR_COORDINATOR_",
+    "DR_FAILPOINT",
+    "OTEL_",
+    "XDG_CONFIG_HOME",
+];
+
 /// Heartbeats are quick here, so that a case sees a lost agent within seconds.
-const QUICK: &str = "agents = { heartbeat = \"1s\", lost_after = \"5s\", max_clock_skew = \"30s\" }\n";
+pub(crate) const QUICK: &str =
+    "agents = { heartbeat = \"1s\", lost_after = \"5s\", max_clock_skew = \"30s\" }\n";
 
 /// A coordinator with its authority, store and operators.
 #[derive(Debug)]
@@ -37,7 +48,8 @@ pub struct Fleet {
     drctl: PathBuf,
     lines: String,
     running: Option<Running>,
-    address: SocketAddr,
+    /// Held while the coordinator is away, so that it comes back where agents dial.
+    port: Port,
     metrics: Option<SocketAddr>,
 }
 
@@ -66,8 +78,7 @@ impl Fleet {
             drctl: binaries::drctl()?,
             lines: lines.to_owned(),
             running: None,
-            // Any free one; from the second start on the one that agents know.
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            port: Port::hold(),
             metrics: None,
         };
         let pki = fleet.pki().display().to_string();
@@ -113,7 +124,7 @@ impl Fleet {
 
     /// Where agents and operators dial.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.port.address()
     }
 
     /// Where `/metrics` is served.
@@ -136,7 +147,7 @@ impl Fleet {
             "listen = \"{address}\"\nadvertise = []\n\
              tls = {{ certificate = {certificate:?}, private_key = {key:?}, trust_bundle = {bundle:?} }}\n\
              authority = {{ dir = {pki:?} }}\nstore = \"sqlite://{store}\"\nmetrics = {{ listen = \"127.0.0.1:0\" }}\n{lines}",
-            address = self.address,
+            address = self.address(),
             certificate = file("coordinator.pem"),
             key = file("coordinator.key"),
             bundle = file("ca.pem"),
@@ -165,7 +176,7 @@ impl Fleet {
     #[track_caller]
     pub fn coordinator_until(&self, failpoint: Option<&str>, arguments: &[&str]) -> Finished {
         let mut command = Command::new(&self.coordinator);
-        command.args(arguments).env_remove("DR_FAILPOINT");
+        without(&mut command, SURROUNDINGS).args(arguments);
         command.envs(failpoint.map(|point| ("DR_FAILPOINT", point)));
         Running::start(&mut command).finish(DEADLINE)
     }
@@ -208,15 +219,14 @@ impl Fleet {
         self.kill();
         self.configure();
         let mut command = Command::new(&self.coordinator);
-        command
+        without(&mut command, SURROUNDINGS)
             .arg("run")
             .arg("--config")
-            .arg(self.config())
-            .env_remove("DR_FAILPOINT");
+            .arg(self.config());
         command.envs(failpoint.map(|point| ("DR_FAILPOINT", point)));
         let mut running = Running::start(&mut command);
         let ready = Ready::read(&mut running);
-        self.address = ready.address;
+        assert_eq!(ready.address, self.address(), "it listens where it was told to");
         self.metrics = ready.metrics;
         self.running = Some(running);
     }
@@ -271,11 +281,10 @@ impl Fleet {
     pub fn drctl_command_as(&self, name: &str, arguments: &[&str]) -> Command {
         let file = |name: &str| self.pki().join(name);
         let mut command = Command::new(&self.drctl);
-        command
+        without(&mut command, SURROUNDINGS)
             .args(arguments)
-            .env_remove("DR_FAILPOINT")
             .env("HOME", self.path())
-            .env("DRCTL_ENDPOINT", format!("https://{}", self.address))
+            .env("DRCTL_ENDPOINT", format!("https://{}", self.address()))
             .env("DRCTL_CERTIFICATE", file(&format!("{name}.pem")))
             .env("DRCTL_PRIVATE_KEY", file(&format!("{name}.key")))
             .env("DRCTL_TRUST_BUNDLE", file("ca.pem"));
@@ -351,7 +360,7 @@ impl Fleet {
     /// If a command refuses.
     #[track_caller]
     pub fn enrol(&self, host: Host, labels: &[&str]) -> Host {
-        self.enrol_over(host, labels, self.address)
+        self.enrol_over(host, labels, self.address())
     }
 
     /// The same for a host whose agent dials `endpoint`: a network in between.
@@ -390,7 +399,7 @@ impl Fleet {
     /// Writes the configuration of a host that will belong to this fleet, by a token that there is.
     #[must_use]
     pub fn prepare(&self, host: Host) -> Host {
-        self.prepare_over(host, self.address)
+        self.prepare_over(host, self.address())
     }
 
     fn prepare_over(&self, host: Host, endpoint: SocketAddr) -> Host {
