@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use dr_tests::chunks::{self, Place};
 use dr_tests::files;
 use dr_tests::fixtures;
 use dr_tests::host::Host;
@@ -125,14 +126,14 @@ fn a_drill_over_damage_fails() {
     let Some(repository) = Repository::make() else {
         return dr_tests::skip(case, "dr-agent is not built");
     };
-    let packs = repository.objects.iter().filter(|object| kind(object) == "packs");
-    for pack in packs.take(volume::of(3, 20)) {
-        let path = repository.path(pack);
-        let mut bytes = std::fs::read(&path).unwrap();
-        // All over it: single chunks may be of the table that the newest snapshot no longer has.
-        let len = bytes.len();
-        (1..32).for_each(|part| bytes[len * part / 32] ^= 1);
-        files::overwrite(&path, &bytes);
+    // Of what the newest snapshot needs: others may be of the table that it no longer has.
+    let mut needed = BTreeMap::<PathBuf, Place>::new();
+    for source in ["memory", "audit"] {
+        let places = chunks::of_files(&repository.host, source, |_| true).into_iter();
+        needed.extend(places.map(|place| (place.pack.clone(), place)));
+    }
+    for (pack, place) in needed.iter().take(volume::of(3, 20)) {
+        place.damage(&repository.host);
         let drill = repository.host.run(&["drill", "--kind", "verify"]).expect_code(1);
         drill.expect_said(&["failed", &pack.file_name().unwrap().to_string_lossy()[..8]]);
         files::put_back(&repository.pristine, &repository.host.repository_dir());
@@ -150,23 +151,13 @@ fn damage_to_a_database_leaves_the_log_proved() {
         return dr_tests::skip(case, "dr-agent is not built");
     };
     let unpacked = fixture.unpack();
-    // Packs of the first snapshot hold the database and nothing else.
-    let host = host.with_database("memory", &unpacked.database());
+    let host = host
+        .with_database("memory", &unpacked.database())
+        .with_log("audit", &unpacked.log());
     host.set_up();
-    let _first = host.snapshot();
-    let packs: Vec<PathBuf> = files::files(&host.repository_dir())
-        .into_iter()
-        .filter(|object| kind(object) == "packs")
-        .collect();
-    let host = host.with_log("audit", &unpacked.log());
-    host.configure();
-    let _second = host.snapshot();
-    let path = host.repository_dir().join(&packs[0]);
-    let mut bytes = std::fs::read(&path).unwrap();
-    // Chunks come first in a pack, those of files before that of their list.
-    let position = bytes.len() / 3;
-    bytes[position] ^= 1;
-    files::overwrite(&path, &bytes);
+    let _snapshot = host.snapshot();
+    let of_data = chunks::of_files(&host, "memory", |path| path.contains(".lance/data/"));
+    of_data.first().expect("data have chunks").damage(&host);
 
     for drill in ["restore", "verify"] {
         let report = host

@@ -1,6 +1,6 @@
 //! What a build server gets: a JUnit file and a step summary, on a pass as on anything else.
 
-use dr_tests::files;
+use dr_tests::chunks;
 use dr_tests::fixtures::{self, Unpacked};
 use dr_tests::host::Host;
 
@@ -65,18 +65,12 @@ fn a_build_server_gets_junit_and_a_summary() {
         "{junit}"
     );
 
-    let pack = files::files(&host.repository_dir())
-        .into_iter()
-        .find(|object| object.starts_with("packs"))
-        .unwrap();
-    let path = host.repository_dir().join(&pack);
-    let mut bytes = std::fs::read(&path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    files::overwrite(&path, &bytes);
+    let of_data = chunks::of_files(&host, "memory", |path| path.contains(".lance/data/"));
+    let damaged = of_data.first().expect("data have chunks");
+    damaged.damage(&host);
     let (junit, summary) = run(&host, &["repository", "check", "--full"], 1);
     assert!(
-        junit.contains("failures=\"1\"") && junit.contains(&*pack.to_string_lossy()),
+        junit.contains("failures=\"1\"") && junit.contains(&*damaged.pack.to_string_lossy()),
         "{junit}"
     );
     assert!(
