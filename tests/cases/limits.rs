@@ -11,6 +11,10 @@ use rustix::process::Signal;
 
 const NOT_BUILT: &str = "dr-agent is not built";
 
+/// What a process has of the host: its nice value, its I/O class, its cores. In words that no locale changes, and by
+/// the cores that it may run on, whatever OpenMP is told.
+const STANDING: &str = "export LC_ALL=C; unset OMP_NUM_THREADS OMP_THREAD_LIMIT; nice; ionice; nproc";
+
 /// A host whose busy hook is this script.
 fn with_hook(script: &str) -> Option<(Host, Unpacked)> {
     let host = Host::new()?;
@@ -19,7 +23,7 @@ fn with_hook(script: &str) -> Option<(Host, Unpacked)> {
     std::fs::write(&path, format!("#!/bin/sh\ncd {:?}\n{script}\n", host.path())).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     let hook = format!(
-        "\n[limits]\ncpu = 1.0\nbusy_hook = \"p99\"\n[hook]\np99 = {{ command = [{:?}], timeout = \"20s\" }}\n",
+        "\n[limits]\ncpu = 1.0\nbusy_hook = \"p99\"\n[hook]\np99 = {{ command = [{:?}], timeout = \"2m\" }}\n",
         path.display().to_string()
     );
     let host = host
@@ -40,27 +44,26 @@ fn noted(host: &Host) -> Vec<String> {
 #[test]
 fn work_yields_to_the_host_unless_told_otherwise() {
     let case = "work_yields_to_the_host_unless_told_otherwise";
-    let Some((host, _unpacked)) = with_hook("(nice; ionice; nproc) > noted") else {
+    let Some((host, _unpacked)) = with_hook(&format!("({STANDING}) > noted")) else {
         return dr_tests::skip(case, NOT_BUILT);
     };
+    let mine = std::process::Command::new("sh")
+        .args(["-c", STANDING])
+        .output()
+        .unwrap();
+    let mine = String::from_utf8_lossy(&mine.stdout).into_owned();
+    let mine: Vec<&str> = mine.lines().collect();
+    // Whoever runs the tests may yield more than that already.
+    let nice = mine[0].parse::<i32>().unwrap().max(10).to_string();
     let _snapshot = host.run(&["snapshot", "--no-facts"]).expect_code(0);
-    assert_eq!(noted(&host), ["10", "idle", "1"]);
+    assert_eq!(noted(&host), [nice.as_str(), "idle", "1"]);
     let _snapshot = host
         .run(&["snapshot", "--no-facts", "--full-speed"])
         .expect_code(0);
-    let cores = std::thread::available_parallelism().unwrap().to_string();
-    let mine = std::process::Command::new("sh")
-        .args(["-c", "nice; ionice"])
-        .output()
-        .unwrap();
-    let mut expected: Vec<String> = String::from_utf8_lossy(&mine.stdout)
-        .lines()
-        .map(str::to_owned)
-        .collect();
-    expected.push(cores);
-    assert_eq!(noted(&host), expected);
+    assert_eq!(noted(&host), mine);
     let doctor = host.run(&["doctor"]).expect_code(0);
-    doctor.expect_said(&["nice 10, I/O class idle, 1 core", "busy hook", "can spare"]);
+    let lowered = format!("nice {nice}, I/O class idle, 1 core");
+    doctor.expect_said(&[&lowered, "busy hook", "can spare"]);
 }
 
 #[test]
@@ -101,7 +104,8 @@ fn one_bad_answer_is_forgiven() {
         return dr_tests::skip(case, NOT_BUILT);
     };
     let _snapshot = host.run(&["snapshot", "--no-facts"]).expect_code(0);
-    assert_eq!(noted(&host).len(), 2);
+    // Once more, and perhaps again while the work went on.
+    assert!(noted(&host).len() >= 2);
 }
 
 /// The hook turns bad while a snapshot is stored: it stops with what it has, and the next goes on from there.
