@@ -96,7 +96,8 @@ async fn an_agent_that_was_killed_and_started_again_is_no_twin_and_a_copied_one_
             status["concerns"].to_string().contains("duplicate_identity")
         })
         .await;
-    assert_eq!(twins(&fleet), (true, true));
+    let audited = |audit: &Value| audit.to_string().contains("agent.duplicate");
+    let _audited = fleet.until(&["audit", "list"], audited).await;
     agent
         .wait_for_end()
         .expect_code(75)

@@ -145,8 +145,8 @@ async fn a_slot_of_a_lost_coordinator_is_done_and_its_result_arrives_once() {
     let host = fleet.enrol(host.with_name("db-1").with_log("audit", &data.log()), &[]);
     let agent = InProcess::start(&host);
     connected(&fleet, 1).await;
-    // Due in two minutes or three, and then not for a day.
-    let slot = Timestamp::from_second(SystemClock.now().as_second() / 60 * 60 + 180).unwrap();
+    // Due in ten minutes or eleven, which is long after the coordinator is gone, and then not for a day.
+    let slot = Timestamp::from_second(SystemClock.now().as_second() / 60 * 60 + 660).unwrap();
     let (minute, hour) = (slot.as_second() / 60 % 60, slot.as_second() / 3_600 % 24);
     let file = fleet.path().join("daily.toml");
     let text = format!(
@@ -170,7 +170,7 @@ async fn a_slot_of_a_lost_coordinator_is_done_and_its_result_arrives_once() {
     .await;
     fleet.kill();
     assert_eq!(snapshots(&host), 0);
-    agent.clock.0.store(200, Ordering::Relaxed);
+    agent.clock.0.store(700, Ordering::Relaxed);
     until_snapshots(&host, 1).await;
     fleet.restart();
     let runs = ["run", "list", "--plan", "daily"];

@@ -14,7 +14,7 @@ use dr_tests::wait;
 use serde_json::Value;
 
 const NOT_BUILT: &str = "dr-coordinator, drctl or dr-agent is not built";
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(240);
 
 /// The folder that a host allows restores into.
 fn allowed(host: &Host) -> PathBuf {
@@ -406,7 +406,7 @@ fn a_restore_that_was_cancelled_leaves_the_target_alone_and_can_go_on() {
     let agent = Agent::start(&host);
 
     // Slow enough that nobody can be done before the cancel; a cancel does not wait for answers.
-    server.delay(Duration::from_secs(20));
+    server.delay(Duration::from_secs(60));
     let to = allowed(&host).join("cancelled");
     let target = to.display().to_string();
     let run = started(&fleet, &["restore", "start", "--from", "db-1", "--to", &target]);

