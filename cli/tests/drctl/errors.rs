@@ -73,9 +73,10 @@ async fn a_coordinator_that_is_away_for_a_moment_is_asked_again() {
 #[tokio::test]
 async fn nobody_there_is_69_and_says_where() {
     let machine = Machine::new().await;
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let nowhere = format!("https://{}", free.local_addr().unwrap());
-    drop(free);
+    // Held, so that no other test gets it, and nobody listens there.
+    let held = tokio::net::TcpSocket::new_v4().unwrap();
+    held.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let nowhere = format!("https://{}", held.local_addr().unwrap());
     let mut command = machine.command(&["status"]);
     command.env("DRCTL_ENDPOINT", &nowhere);
     finish(command)

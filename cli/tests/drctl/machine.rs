@@ -12,7 +12,7 @@ use crate::certificates::Authority;
 use crate::coordinator::Script;
 
 /// Longer than any command of a test takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Machine {
     dir: TempDir,

@@ -247,8 +247,8 @@ async fn who_breaks_the_protocol_is_told_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_agent_is_let_go() {
     let world = World::start_with(|config| {
-        config.agents.heartbeat = Period(Duration::from_millis(200));
-        config.agents.lost_after = Period(Duration::from_millis(600));
+        config.agents.heartbeat = Period(Duration::from_secs(1));
+        config.agents.lost_after = Period(Duration::from_secs(5));
     })
     .await;
     let mut agent = world.agent("db-1").await;

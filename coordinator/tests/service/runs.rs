@@ -110,6 +110,8 @@ async fn runs_are_listed_page_by_page_and_found_by_the_start_of_their_id() {
                 .id,
         );
     }
+    // Newest first; of one millisecond chance decides.
+    made.sort();
     made.reverse();
     let mut listed = Vec::new();
     let mut page = String::new();

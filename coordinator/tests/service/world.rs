@@ -20,6 +20,7 @@ use dr_proto::v1;
 use dr_store::{Clock, SystemClock};
 use jiff::Timestamp;
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
@@ -27,12 +28,14 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
 /// How long anything may take: machines that run tests are slow and shared.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct World {
     dir: TempDir,
     pub(crate) authority: Authority,
     config: Config,
+    /// Held while the coordinator is away, so that nobody else gets its port.
+    _port: TcpSocket,
     pub(crate) address: SocketAddr,
     pub(crate) metrics: SocketAddr,
     pub(crate) epoch: u64,
@@ -89,8 +92,12 @@ impl World {
             "one",
             Duration::from_secs(86_400),
         );
+        let port = TcpSocket::new_v4().unwrap();
+        // As the coordinator itself does: both have it, one listens.
+        port.set_reuseaddr(true).unwrap();
+        port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let mut config = Config {
-            listen: "127.0.0.1:0".parse().unwrap(),
+            listen: port.local_addr().unwrap(),
             tls: Tls {
                 certificate: files.certificate,
                 private_key: files.private_key,
@@ -109,11 +116,11 @@ impl World {
         };
         change(&mut config);
         let up = Up::start(&config).await;
-        config.listen = up.address;
         Self {
             dir,
             authority,
             config,
+            _port: port,
             address: up.address,
             metrics: up.metrics,
             epoch: up.epoch,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tonic::{Request, Response, Status};
 
 use super::*;
@@ -119,16 +119,19 @@ async fn coordinator() -> (Authority, Address, Connector) {
     (authority, at, connector)
 }
 
-/// Where nobody listens.
-async fn closed() -> Address {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    address(listener.local_addr().unwrap())
+/// Where nobody listens, nor gets to listen for as long as the socket is held.
+fn closed() -> (TcpSocket, Address) {
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let at = address(held.local_addr().unwrap());
+    (held, at)
 }
 
 #[tokio::test]
 async fn the_first_endpoint_that_answers_is_taken() {
     let (_authority, open, connector) = coordinator().await;
-    let options = Options::new(vec![closed().await, open.clone()], "drctl/test");
+    let (_held, nobody) = closed();
+    let options = Options::new(vec![nobody, open.clone()], "drctl/test");
     let client = Client::connect(&connector, &options).await.unwrap();
     assert_eq!(client.address(), &open);
     let answer = client
@@ -156,7 +159,7 @@ async fn an_answer_as_large_as_the_wire_allows_is_taken() {
 #[tokio::test]
 async fn an_endpoint_that_is_not_reached_is_named_with_the_reason() {
     let (_authority, _, connector) = coordinator().await;
-    let (first, last) = (closed().await, closed().await);
+    let ((_held, first), (_held_too, last)) = (closed(), closed());
     let options = Options::new(vec![first, last.clone()], "drctl/test");
     let error = Client::connect(&connector, &options).await.unwrap_err();
     assert!(error.to_string().contains(&last.to_string()), "{error}");

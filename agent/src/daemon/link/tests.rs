@@ -22,7 +22,7 @@ use crate::daemon::journal::Journal;
 use crate::daemon::testing::{Begun, Counting, Scripted, StandingClock, task, time};
 
 /// Longer than anything takes here.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, what)
@@ -393,9 +393,10 @@ async fn what_ended_while_no_coordinator_answered_is_told_to_the_next_that_does(
 async fn an_endpoint_that_does_not_answer_is_passed_over() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let mut coordinator = Coordinator::start().await;
-    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let closed = silent.local_addr().expect("an address");
-    drop(silent);
+    // Held, so that no other test gets it, and nobody listens there.
+    let held = tokio::net::TcpSocket::new_v4().expect("a socket");
+    held.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+    let closed = held.local_addr().expect("an address");
     let endpoints = [vec![format!("http://{closed}")], endpoint(&coordinator)].concat();
     let mut agent = Agent::start(dir.path(), &endpoints);
     coordinator.attached().await;

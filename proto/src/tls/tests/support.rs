@@ -256,9 +256,9 @@ async fn echo(mut connection: Connection) {
 
 /// Waits for what must happen, with a bound.
 pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), what)
+    tokio::time::timeout(Duration::from_secs(120), what)
         .await
-        .expect("it did not happen within 30 s")
+        .expect("it did not happen within two minutes")
 }
 
 /// A connection with which bytes can be exchanged.
