@@ -44,6 +44,36 @@ fn only_what_commits_changed_is_read_and_their_rewrites_are_judged() {
     );
 }
 
+/// On the host itself the files that a clone refers to are still there: a drill must not be content with those.
+#[test]
+fn a_clone_is_not_proved_by_live_files_outside_of_the_restored_copy() {
+    let case = "a_clone_is_not_proved_by_live_files_outside_of_the_restored_copy";
+    let (Some(python), Some(_)) = (Python::find(), dr_tests::binaries::probe()) else {
+        return dr_tests::skip(case, "no Python with lancedb, or no probe");
+    };
+    let Some(host) = Host::new() else {
+        return dr_tests::skip(case, "dr-agent is not built");
+    };
+    let database = host.path().join("application");
+    let host = host.with_database("memory", &database);
+    commit(&python, &database, "make");
+    commit(&python, &database, "clone");
+    host.set_up();
+    let _without = host.run(&["snapshot"]).expect_code(3);
+    let drill = host
+        .run(&["drill", "--kind", "restore", "--output", "json"])
+        .expect_code(1);
+    let report = drill.json();
+    let checks = report["sources"][0]["checks"].as_array().unwrap();
+    let restored = checks.iter().find(|check| check["rung"] == "restore").unwrap();
+    assert_eq!(restored["outcome"], "failed", "{report:#}");
+    let elsewhere = format!(
+        "it needs files below {}-elsewhere/memory.lance",
+        database.display()
+    );
+    assert!(restored.to_string().contains(&elsewhere), "{report:#}");
+}
+
 #[track_caller]
 fn commit(python: &Python, database: &Path, step: &str) {
     let mut command = python.script("commits.py");

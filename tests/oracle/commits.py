@@ -1,6 +1,6 @@
 """Commits one step at a time: what a test wants to stand between two snapshots.
 
-usage: commits.py DATABASE make | compact | forget
+usage: commits.py DATABASE make | compact | forget | clone
 """
 
 import sys
@@ -44,6 +44,13 @@ def forget(database):
     database.open_table("memory").delete("id in (8, 9, 10, 11, 2050)")
 
 
+def clone(database):
+    """A table that refers to the files of one in another database."""
+    elsewhere = f"{database.uri}-elsewhere"
+    lancedb.connect(elsewhere).create_table("memory", rows(range(100)))
+    database.clone_table("cloned", f"{elsewhere}/memory.lance", is_shallow=True)
+
+
 if __name__ == "__main__":
-    steps = {step.__name__: step for step in (make, compact, forget)}
+    steps = {step.__name__: step for step in (make, compact, forget, clone)}
     steps[sys.argv[2]](lancedb.connect(sys.argv[1]))

@@ -41,6 +41,19 @@ pub fn fault(
     }
 }
 
+/// Of a table in a folder that refers to files below `base`, outside of the folder: what the kernel refuses to read is
+/// missing from the copy. On the host that it came from those files may even be there.
+pub fn outside(fault: Fault, base: &str) -> Fault {
+    if fault.kind != FaultKind::Unavailable || !fault.message.contains("Permission denied") {
+        return fault;
+    }
+    Fault {
+        kind: FaultKind::Missing,
+        message: format!("it needs files below {base}, which lies outside of it"),
+        ..fault
+    }
+}
+
 /// A fault of a panic.
 pub fn panicked(step: Step, subject: Option<&str>, panics: &[String]) -> Fault {
     let what = panics.first().map_or("it", String::as_str);
@@ -196,6 +209,18 @@ mod tests {
         assert_eq!(io(ErrorKind::PermissionDenied).kind, FaultKind::Unavailable);
         assert_eq!(io(ErrorKind::StorageFull).kind, FaultKind::Limit);
         assert_eq!(io(ErrorKind::InvalidData).kind, FaultKind::Undecodable);
+    }
+
+    #[test]
+    fn what_a_copy_needs_from_outside_of_it_is_missing() {
+        let text = "Unable to open file /srv/live/src.lance/data/x.lance: Permission denied (os error 13)";
+        let error = std::io::Error::new(std::io::ErrorKind::PermissionDenied, text);
+        let denied = fault(Step::Scan, None, &error, &Memo::default(), &[]);
+        let denied = outside(denied, "/srv/live/src.lance");
+        assert_eq!(denied.kind, FaultKind::Missing);
+        assert!(denied.message.contains("/srv/live/src.lance"), "{denied}");
+        let late = outside(io(std::io::ErrorKind::TimedOut), "/srv/live/src.lance");
+        assert_eq!(late.kind, FaultKind::Unavailable);
     }
 
     #[test]

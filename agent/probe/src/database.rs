@@ -117,7 +117,15 @@ impl Database {
 
     /// Whether tables may be written to.
     pub fn is_folder(&self) -> bool {
-        matches!(self.root, Root::Folder(_))
+        self.folder().is_some()
+    }
+
+    /// The folder of this host that the database is read from, where it is one.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.root {
+            Root::Tree(_) => None,
+            Root::Folder(path) => Some(path),
+        }
     }
 
     /// Folders of all tables: those that hold a `_versions` folder.

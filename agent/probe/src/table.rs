@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Arc;
 
 use dr_probe_wire::fault::{Fault, FaultKind, Step};
@@ -90,10 +91,27 @@ pub async fn measure(task: &Task<'_>) -> TableMeasure {
         if task.job.write_test && task.database.is_folder() {
             writes(task, &opened, &mut table, &mut faults).await;
         }
+        if let Some(base) = base_outside(task, &opened.dataset) {
+            faults = faults
+                .into_iter()
+                .map(|fault| classify::outside(fault, &base))
+                .collect();
+        }
     }
     table.faults = faults;
     table.millis = millis(start);
     table
+}
+
+/// Another root that files of the table lie under, not in the folder that the database is read from.
+fn base_outside(task: &Task<'_>, dataset: &Dataset) -> Option<String> {
+    let folder = task.database.folder()?;
+    let is_outside = |base: &&String| {
+        let path = base.strip_prefix("file://").unwrap_or(base);
+        !Path::new(path).starts_with(folder)
+    };
+    let mut bases = dataset.manifest().base_paths.values().map(|base| &base.path);
+    bases.find(is_outside).cloned()
 }
 
 fn millis(since: Instant) -> u64 {
