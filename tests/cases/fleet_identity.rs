@@ -2,7 +2,6 @@
 //! what it would misunderstand.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use dr_proto::model::{PROTOCOL, TOLERATED_SKEW};
 use dr_store::{Store, SystemClock};
@@ -11,8 +10,8 @@ use dr_tests::fleet::simulated::SimulatedHost;
 use dr_tests::fleet::{Agent, DEADLINE, Fleet};
 use dr_tests::host::Host;
 use dr_tests::network::{Network, Weather};
+use dr_tests::wait::until_answered;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use crate::fleet_trouble::connected;
 
@@ -33,16 +32,13 @@ async fn process_after(fleet: &Fleet, before: Option<&str>) -> String {
     let url = format!("sqlite://{}", fleet.store().display());
     let store = Store::open(&url, Arc::new(SystemClock)).await.unwrap();
     let host = "db-1".parse().unwrap();
-    let deadline = Instant::now() + DEADLINE;
-    let process = loop {
+    let process = until_answered(DEADLINE, async || {
         let record = store.hosts().get(&host).await.unwrap();
         let process = record.and_then(|record| record.incarnation);
-        if let Some(process) = process.filter(|process| before != Some(process.as_str())) {
-            break process;
-        }
-        assert!(Instant::now() < deadline, "no other process than {before:?} came");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+        let other = process.filter(|process| before != Some(process.as_str()));
+        other.ok_or_else(|| format!("no other process than {before:?} came"))
+    })
+    .await;
     store.close().await;
     connected(fleet, 1).await;
     process

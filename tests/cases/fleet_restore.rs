@@ -9,6 +9,7 @@ use dr_tests::files;
 use dr_tests::fixtures::{self, Unpacked};
 use dr_tests::fleet::{Agent, Fleet};
 use dr_tests::host::Host;
+use dr_tests::process::Finished;
 use dr_tests::s3_server::S3Server;
 use dr_tests::wait;
 use serde_json::Value;
@@ -113,23 +114,23 @@ impl Neighbours {
     /// The report of `drctl restore plan` or of `start --wait`.
     #[track_caller]
     fn ask(&self, what: &str, to: &Path, more: &[&str]) -> Value {
+        let asked = match what {
+            "start" => self.start("db-2", to, more),
+            _ => self.give(what, "db-2", to, more),
+        };
+        asked.expect_code(0).json()["tasks"][0]["report"].clone()
+    }
+
+    /// `drctl restore start --wait` from `db-1` to a folder of a host, however it ends.
+    fn start(&self, host: &str, to: &Path, more: &[&str]) -> Finished {
+        self.give("start", host, to, &[&["--wait"], more].concat())
+    }
+
+    fn give(&self, what: &str, host: &str, to: &Path, more: &[&str]) -> Finished {
         let to = to.display().to_string();
-        let mut arguments = vec![
-            "restore",
-            what,
-            "--from",
-            "db-1",
-            "--to-host",
-            "db-2",
-            "--to",
-            &to,
-        ];
-        if what == "start" {
-            arguments.push("--wait");
-        }
-        arguments.extend(more);
-        let answer = self.fleet.ask(&arguments);
-        answer["tasks"][0]["report"].clone()
+        let named = ["restore", what, "--from", "db-1", "--to-host", host, "--to", &to];
+        self.fleet
+            .drctl(&[&named[..], &["--output", "json"], more].concat())
     }
 }
 
@@ -173,25 +174,11 @@ fn a_neighbour_with_the_key_restores_all_a_source_a_table_or_a_glob() {
     assert_eq!(restored.keys().collect::<Vec<_>>(), rotated);
     assert!(restored.iter().all(|(path, hash)| live.logs[path] == *hash));
 
-    let missing = neighbours.fleet.drctl(&[
-        "restore",
-        "start",
-        "--from",
-        "db-1",
-        "--to-host",
-        "db-2",
-        "--table",
-        "nothing",
-        "--wait",
-        "--to",
-        &allowed(&neighbours.with_key.0)
-            .join("no-table")
-            .display()
-            .to_string(),
-    ]);
+    let to = allowed(&neighbours.with_key.0).join("no-table");
+    let missing = neighbours.start("db-2", &to, &["--table", "nothing"]);
     assert_ne!(missing.code(), 0);
     missing.expect_said(&["nothing", "tool_calls"]);
-    assert!(!allowed(&neighbours.with_key.0).join("no-table").exists());
+    assert!(!to.exists());
 }
 
 #[test]
@@ -224,19 +211,7 @@ fn a_plan_is_what_the_restore_then_does() {
     let written = files::files(&to.join("memory"));
     assert_eq!(plan["files"].as_u64(), Some(written.len() as u64));
 
-    let again = neighbours.fleet.drctl(&[
-        "restore",
-        "start",
-        "--from",
-        "db-1",
-        "--to-host",
-        "db-2",
-        "--table",
-        "tool_calls",
-        "--wait",
-        "--to",
-        &to.display().to_string(),
-    ]);
+    let again = neighbours.start("db-2", &to, &table);
     assert_ne!(
         again.code(),
         0,
@@ -252,24 +227,8 @@ fn without_the_key_or_the_hosts_leave_nothing_is_restored() {
     let Some(neighbours) = Neighbours::start() else {
         return dr_tests::skip(case, NOT_BUILT);
     };
-    let fleet = &neighbours.fleet;
-    let to = |folder: &Path| folder.display().to_string();
     let denied = allowed(&neighbours.without.0).join("denied");
-    let refused = fleet
-        .drctl(&[
-            "restore",
-            "start",
-            "--from",
-            "db-1",
-            "--to-host",
-            "db-3",
-            "--wait",
-            "--output",
-            "json",
-            "--to",
-            &to(&denied),
-        ])
-        .expect_code(77);
+    let refused = neighbours.start("db-3", &denied, &[]).expect_code(77);
     assert_eq!(refused.json()["tasks"][0]["cause"], "denied");
     refused.expect_said(&["key"]);
     assert!(!denied.exists());
@@ -286,21 +245,7 @@ fn without_the_key_or_the_hosts_leave_nothing_is_restored() {
         (allowed(host).join("link").join("x"), "restore_into"),
         (PathBuf::from("/etc/drctl-must-not-be"), "restore_into"),
     ] {
-        let refused = fleet
-            .drctl(&[
-                "restore",
-                "start",
-                "--from",
-                "db-1",
-                "--to-host",
-                "db-2",
-                "--wait",
-                "--output",
-                "json",
-                "--to",
-                &to(&target),
-            ])
-            .expect_code(77);
+        let refused = neighbours.start("db-2", &target, &[]).expect_code(77);
         let task = &refused.json()["tasks"][0];
         assert_eq!(
             (&task["state"], &task["cause"]),
@@ -311,6 +256,42 @@ fn without_the_key_or_the_hosts_leave_nothing_is_restored() {
         assert!(!target.exists(), "{}", target.display());
     }
     assert_eq!(files::files(&outside), Vec::<PathBuf>::new());
+}
+
+/// `db-1` with a snapshot on an S3 server that can be made slow.
+struct Remote {
+    fleet: Fleet,
+    server: S3Server,
+    unpacked: Unpacked,
+    host: Host,
+}
+
+impl Remote {
+    /// With these sources: `memory`, the database, and `audit`, its log.
+    fn with(sources: &[&str]) -> Option<Self> {
+        let (fleet, server) = (Fleet::start()?, S3Server::with_bucket("acme").ok()?);
+        let unpacked = fixtures::small().pop()?.unpack();
+        let mut host = member("db-1", "s3://acme")?;
+        for source in sources {
+            host = match *source {
+                "memory" => host.with_database("memory", &unpacked.database()),
+                _ => host.with_log("audit", &unpacked.log()),
+            };
+        }
+        let s3 = format!("\n[repository.s3]\nendpoint = {:?}\n", server.endpoint());
+        host = host.with_lines(&s3);
+        for (name, value) in server.environment() {
+            host = host.with_environment(name, &value);
+        }
+        let host = fleet.enrol(host, &[]);
+        let _taken = host.run(&["snapshot", "--no-facts"]).expect_code(0);
+        Some(Self {
+            fleet,
+            server,
+            unpacked,
+            host,
+        })
+    }
 }
 
 /// Starts a restore and gives the run's id.
@@ -389,20 +370,15 @@ fn a_restore_that_was_killed_goes_on_with_what_is_missing() {
 #[test]
 fn a_restore_that_was_cancelled_leaves_the_target_alone_and_can_go_on() {
     let case = "a_restore_that_was_cancelled_leaves_the_target_alone_and_can_go_on";
-    let (Some(fleet), Ok(server)) = (Fleet::start(), S3Server::with_bucket("acme")) else {
+    let Some(Remote {
+        fleet,
+        server,
+        unpacked,
+        host,
+    }) = Remote::with(&["audit"])
+    else {
         return dr_tests::skip(case, NOT_BUILT);
     };
-    let (Some(host), Some(fixture)) = (member("db-1", "s3://acme"), fixtures::small().pop()) else {
-        return dr_tests::skip(case, "no agent or no fixture");
-    };
-    let unpacked = fixture.unpack();
-    let s3 = format!("\n[repository.s3]\nendpoint = {:?}\n", server.endpoint());
-    let mut host = host.with_log("audit", &unpacked.log()).with_lines(&s3);
-    for (name, value) in server.environment() {
-        host = host.with_environment(name, &value);
-    }
-    let host = fleet.enrol(host, &[]);
-    let _taken = host.run(&["snapshot", "--no-facts"]).expect_code(0);
     let agent = Agent::start(&host);
 
     // Slow enough that nobody can be done before the cancel; a cancel does not wait for answers.
@@ -435,23 +411,15 @@ fn a_restore_that_was_cancelled_leaves_the_target_alone_and_can_go_on() {
 #[test]
 fn a_restore_that_was_cancelled_half_way_fetches_only_what_is_missing() {
     let case = "a_restore_that_was_cancelled_half_way_fetches_only_what_is_missing";
-    let (Some(fleet), Ok(server)) = (Fleet::start(), S3Server::with_bucket("acme")) else {
+    let Some(Remote {
+        fleet,
+        server,
+        unpacked,
+        host,
+    }) = Remote::with(&["memory", "audit"])
+    else {
         return dr_tests::skip(case, NOT_BUILT);
     };
-    let (Some(host), Some(fixture)) = (member("db-1", "s3://acme"), fixtures::small().pop()) else {
-        return dr_tests::skip(case, "no agent or no fixture");
-    };
-    let unpacked = fixture.unpack();
-    let s3 = format!("\n[repository.s3]\nendpoint = {:?}\n", server.endpoint());
-    let mut host = host
-        .with_database("memory", &unpacked.database())
-        .with_log("audit", &unpacked.log())
-        .with_lines(&s3);
-    for (name, value) in server.environment() {
-        host = host.with_environment(name, &value);
-    }
-    let host = fleet.enrol(host, &[]);
-    let _taken = host.run(&["snapshot", "--no-facts"]).expect_code(0);
 
     // The first source is written; what the second needs does not come before the cancel does.
     let agent = Agent::start_stopping(&host, "restore.files.written");

@@ -30,9 +30,18 @@ pub fn until<T>(patience: Duration, mut look: impl FnMut() -> Result<T, String>)
 ///
 /// If none comes within `patience`.
 pub async fn until_beside<T>(patience: Duration, mut look: impl FnMut() -> Result<T, String>) -> T {
+    until_answered(patience, async || look()).await
+}
+
+/// The same where a look itself waits for an answer: of a store, of a server.
+///
+/// # Panics
+///
+/// If none comes within `patience`.
+pub async fn until_answered<T>(patience: Duration, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + patience;
     loop {
-        match look() {
+        match look().await {
             Ok(answer) => return answer,
             Err(seen) => assert!(Instant::now() < deadline, "not within {patience:?}: {seen}"),
         }

@@ -41,8 +41,9 @@ fn enrol(token: &EnrolmentToken, host: &str, csr_pem: &str) -> v1::EnrollRequest
     }
 }
 
-fn keep(world: &World, key: &str, answer: &v1::CertificateResponse) -> Files {
-    let files = world.files(Role::Agent, "scratch");
+/// Puts a certificate where this machine's lie.
+fn keep(world: &World, machine: &str, key: &str, answer: &v1::CertificateResponse) -> Files {
+    let files = world.files(Role::Agent, machine);
     files
         .install(&Fresh {
             private_key: key,
@@ -51,6 +52,20 @@ fn keep(world: &World, key: &str, answer: &v1::CertificateResponse) -> Files {
         })
         .unwrap();
     files
+}
+
+/// Lets `db-1` in with a token, as `dr-agent enroll` does on a machine with a key of its own.
+async fn let_in(world: &World, token: &EnrolmentToken, machine: &str) -> Files {
+    let (key, csr) = request();
+    let stranger = world.stranger().await;
+    let answer = stranger.enrollment().enroll(enrol(token, "db-1", &csr)).await;
+    keep(world, machine, &key, &answer.unwrap().into_inner())
+}
+
+/// The agent of `db-1` with these certificates.
+async fn attached(world: &World, files: Files) -> Agent {
+    let client = world.connect(files).await.unwrap();
+    Agent::attach(client, &host("db-1"), |_| {}).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,8 +81,7 @@ async fn a_token_lets_one_host_in_once() {
         .await
         .unwrap()
         .into_inner();
-    let client = world.connect(keep(&world, &key, &answer)).await.unwrap();
-    let mut agent = Agent::attach(client, &host("db-1"), |_| {}).await;
+    let mut agent = attached(&world, keep(&world, "first", &key, &answer)).await;
     assert_eq!(
         agent.welcome().await.labels.get("env"),
         Some("prod"),
@@ -162,8 +176,7 @@ async fn an_agent_renews_for_its_own_host_only() {
         .await
         .unwrap()
         .into_inner();
-    let client = world.connect(keep(&world, &key, &renewed)).await.unwrap();
-    let mut agent = Agent::attach(client, &host("db-1"), |_| {}).await;
+    let mut agent = attached(&world, keep(&world, "renewed", &key, &renewed)).await;
     agent.welcome().await;
     let entries = world.audited("certificate.renew").await;
     assert_eq!(entries[0].subject, "spiffe://acme.example/agent/db-1");
@@ -198,16 +211,8 @@ async fn a_host_that_wants_an_approval_gets_nothing_before_it() {
     };
     plans.apply_plan(apply).await.unwrap();
     let token = token_on(&world, "db-1", true).await;
-    let (key, csr) = request();
-    let stranger = world.stranger().await;
-    let answer = stranger
-        .enrollment()
-        .enroll(enrol(&token, "db-1", &csr))
-        .await
-        .unwrap()
-        .into_inner();
-    let client = world.connect(keep(&world, &key, &answer)).await.unwrap();
-    let mut agent = Agent::attach(client, &host("db-1"), |_| {}).await;
+    let files = let_in(&world, &token, "first").await;
+    let mut agent = attached(&world, files).await;
     let welcome = agent.welcome().await;
     assert!(
         !welcome.wants_history,
@@ -248,16 +253,8 @@ async fn a_host_that_wants_an_approval_gets_nothing_before_it() {
 async fn a_replaced_machine_is_refused_and_the_new_one_is_the_same_host() {
     let world = World::start().await;
     let first = token(&world, "db-1").await;
-    let (key, csr) = request();
-    let stranger = world.stranger().await;
-    let answer = stranger
-        .enrollment()
-        .enroll(enrol(&first, "db-1", &csr))
-        .await
-        .unwrap()
-        .into_inner();
-    let old = keep(&world, &key, &answer);
-    let mut agent = Agent::attach(world.connect(old.clone()).await.unwrap(), &host("db-1"), |_| {}).await;
+    let old = let_in(&world, &first, "first").await;
+    let mut agent = attached(&world, old.clone()).await;
     agent.welcome().await;
     let unused = token(&world, "db-1").await;
     let mut fleet = world.operator().await.fleet();
@@ -302,19 +299,15 @@ async fn a_replaced_machine_is_refused_and_the_new_one_is_the_same_host() {
         .into_inner();
     let second: EnrolmentToken = replaced.token.unwrap().text.parse().unwrap();
     assert_eq!(agent_state(&world, "db-1").await.machine, 2);
-    let (key, csr) = request();
+    let (_, csr) = request();
+    let stranger = world.stranger().await;
     let withdrawn = refusal(stranger.enrollment().enroll(enrol(&unused, "db-1", &csr)).await);
     assert_eq!(
         withdrawn,
         (Code::PermissionDenied, "token_refused".to_owned()),
         "an older token"
     );
-    let answer = stranger
-        .enrollment()
-        .enroll(enrol(&second, "db-1", &csr))
-        .await
-        .unwrap()
-        .into_inner();
+    let new = let_in(&world, &second, "second").await;
     // The old certificate stays refused although its host is welcome again.
     let client = world.connect(old).await.unwrap();
     let (_sender, outgoing) = tokio::sync::mpsc::channel::<v1::AgentMessage>(1);
@@ -323,8 +316,7 @@ async fn a_replaced_machine_is_refused_and_the_new_one_is_the_same_host() {
         .attach(tokio_stream::wrappers::ReceiverStream::new(outgoing))
         .await;
     assert_eq!(refusal(attach), (Code::PermissionDenied, "revoked".to_owned()));
-    let client = world.connect(keep(&world, &key, &answer)).await.unwrap();
-    let mut agent = Agent::attach(client, &host("db-1"), |_| {}).await;
+    let mut agent = attached(&world, new).await;
     assert_eq!(
         agent.welcome().await.labels.get("env"),
         Some("prod"),
