@@ -10,6 +10,7 @@
 //! Nobody outside this crate touches a generated `Option`: a receiver validates once, with `TryFrom`, and a sender
 //! converts with an infallible `From`.
 
+pub mod causes;
 #[cfg(feature = "grpc")]
 pub mod client;
 pub mod model;

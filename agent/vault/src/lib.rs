@@ -19,6 +19,7 @@
 
 pub mod backup;
 mod buffers;
+mod causes;
 pub mod check;
 pub mod chunker;
 pub mod chunking;

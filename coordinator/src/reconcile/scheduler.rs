@@ -25,9 +25,10 @@ use dr_proto::model::{HostName, RunId, RunState, Slot, TaskState};
 use dr_store::plans::PlanRecord;
 use dr_store::runs::{Created, NewRun, Origin, PlanSlot, Rollout, RunRecord};
 use dr_store::{Error as StoreError, Store};
+use dr_terminal::in_one_line;
 use jiff::{SignedDuration, Timestamp};
 
-use super::driver::{Error, Reconciler, in_one_line};
+use super::driver::{Error, Reconciler};
 use super::fleet::FleetState;
 use super::planner::{self, Start};
 use super::trace;

@@ -118,7 +118,6 @@ fn one(entry: Value) -> Result<ExpectedHost, EntryError> {
 
 #[cfg(test)]
 mod tests {
-    use std::error::Error;
 
     use super::*;
 
@@ -158,12 +157,7 @@ mod tests {
             ),
         ] {
             let error = parse(json.as_bytes()).unwrap_err();
-            let mut chain = error.to_string();
-            let mut at: &dyn Error = &error;
-            while let Some(source) = at.source() {
-                chain = format!("{chain}: {source}");
-                at = source;
-            }
+            let chain = crate::causes::in_one_line(&error);
             assert!(chain.starts_with(said), "{chain}");
         }
     }

@@ -20,6 +20,7 @@ use tokio::sync::{Notify, watch};
 
 use super::files::Files;
 use super::material::{Material, MaterialError, now};
+use crate::causes::in_one_line;
 use crate::model::Role;
 
 /// The material of the moment, and where the next comes from.
@@ -191,15 +192,4 @@ impl Reloading {
             );
         }
     }
-}
-
-/// An error with all its causes.
-pub(super) fn in_one_line(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -8,6 +8,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use dr_proto::causes::causes;
 use dr_proto::model::exit::Code;
 use serde::Serialize;
 
@@ -147,25 +148,6 @@ impl<C: Classify> fmt::Debug for Failure<C> {
     }
 }
 
-/// An error and its causes, outermost first; neighbours that repeat each other only once.
-pub fn causes(error: &(dyn StdError + 'static)) -> Vec<String> {
-    let mut causes: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        if causes.last() != Some(&text) {
-            causes.push(text);
-        }
-        next = error.source();
-    }
-    causes
-}
-
-/// An error with all its causes, in one line: for findings, which have no room for more.
-pub fn in_one_line(error: &(dyn StdError + 'static)) -> String {
-    causes(error).join(": ")
-}
-
 /// A failure as it is said; as JSON, `code` is stable over versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Said {
@@ -199,7 +181,11 @@ impl Said {
             ui.complain(&text.unwrap_or_else(|_| self.message.clone()));
             return;
         }
-        ui.complain(&format!("{} {}", ui.paint(Tone::Bad, "Error:"), self.message));
+        ui.complain(&format!(
+            "{} {}",
+            ui.paint_talk(Tone::Bad, "Error:"),
+            self.message
+        ));
         match self.causes.as_slice() {
             [] => {}
             [cause] => ui.complain(&format!("Caused by: {cause}")),
@@ -211,7 +197,7 @@ impl Said {
             }
         }
         for hint in &self.hints {
-            ui.complain(&format!("{} {hint}", ui.paint(Tone::Strong, "Hint:")));
+            ui.complain(&format!("{} {hint}", ui.paint_talk(Tone::Strong, "Hint:")));
         }
     }
 }

@@ -10,6 +10,7 @@ use super::ledger::Ledger;
 use super::packs::{self, Packs, Task, Wanted};
 use super::walk::{Need, Stop, walk};
 use super::{objects, unless_cancelled};
+use crate::causes::in_one_line;
 use crate::progress::{Phase, Progress};
 use crate::read::{Coverage, Verified};
 use crate::step;
@@ -354,7 +355,7 @@ pub(super) fn note_stops(snapshot: &SnapshotId, stops: Vec<Stop>, findings: &mut
             Some(crate::Error::Missing { .. }) => Problem::Missing,
             _ => Problem::Damaged,
         };
-        let what = format!("file list of source {source}: {}", chain(&error));
+        let what = format!("file list of source {source}: {}", in_one_line(&error));
         let affected = Affected {
             snapshot: *snapshot,
             source: Some(source),
@@ -365,16 +366,4 @@ pub(super) fn note_stops(snapshot: &SnapshotId, stops: Vec<Stop>, findings: &mut
         findings.affect(&object, problem, &what, affected);
     }
     Ok(())
-}
-
-/// An error with its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -29,7 +29,7 @@ pub(super) async fn overdue(
         let plan = match scheduler::parse(record) {
             Ok(plan) => plan,
             Err(error) => {
-                let message = super::super::driver::in_one_line(&error);
+                let message = dr_terminal::in_one_line(&error);
                 let remedy = format!("drctl plan show {0}, mend it, drctl plan apply", record.name);
                 concerns.push(of_fleet(Severity::Page, "plan_unreadable", message, &remedy));
                 continue;

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::causes::in_one_line;
 use crate::model::document::{Problem, line_of, suggest};
 
 /// What is wrong so far.
@@ -103,12 +104,12 @@ impl<'d> Section<'d> {
     }
 
     /// A text that stands for something.
-    pub(super) fn parsed<T: FromStr<Err: StdError>>(&self, key: &'static str) -> Option<T> {
+    pub(super) fn parsed<T: FromStr<Err: StdError + 'static>>(&self, key: &'static str) -> Option<T> {
         let text = self.text(key)?;
         match text.parse() {
             Ok(value) => Some(value),
             Err(error) => {
-                self.wrong(key, chain(&error), None);
+                self.wrong(key, in_one_line(&error), None);
                 None
             }
         }
@@ -168,7 +169,7 @@ impl<'d> Section<'d> {
     }
 
     /// A list of texts that stand for something; those that do not are named by their index.
-    pub(super) fn list<T: FromStr<Err: StdError>>(&self, key: &'static str) -> Option<Vec<T>> {
+    pub(super) fn list<T: FromStr<Err: StdError + 'static>>(&self, key: &'static str) -> Option<Vec<T>> {
         let value = self.value(key)?;
         let DeValue::Array(values) = value.get_ref() else {
             return self.wanted(&self.name(key), value, "a list in brackets", value.get_ref());
@@ -184,7 +185,7 @@ impl<'d> Section<'d> {
                 Ok(value) => read.push(value),
                 Err(error) => self
                     .problems
-                    .add(Some(value.span().start), &name, chain(&error), None),
+                    .add(Some(value.span().start), &name, in_one_line(&error), None),
             }
         }
         Some(read)
@@ -273,16 +274,4 @@ impl<'d> Section<'d> {
         self.problems.add(Some(value.span().start), name, reason, None);
         None
     }
-}
-
-/// An error with its causes in one line.
-fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -153,7 +153,7 @@ async fn a_coordinator_that_is_none_is_not_believed() {
         let server = Server::start(files, &clock, Limits::default()).await;
         let error = Line::dial(&connector(&agent), &server).await.err();
         let error = error.unwrap_or_else(|| panic!("{uri} was believed"));
-        let said = reloading::in_one_line(&error);
+        let said = crate::causes::in_one_line(&error);
         assert!(said.contains(reason), "{uri}: {said}");
         assert!(certificate_trouble(&error).is_some(), "{uri}: {said}");
     }

@@ -144,7 +144,7 @@ fn files_that_cannot_work_are_named_with_the_reason() {
         let somebody = Somebody::new(&ca.issue(wanted), &ca.pem);
         change(&somebody.files);
         let error = somebody.open(&clock).unwrap_err();
-        reloading::in_one_line(&error)
+        crate::causes::in_one_line(&error)
     };
     let good = wanted(AGENT, now);
     let nothing = |_: &Files| {};

@@ -7,6 +7,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
+use crate::causes::in_one_line;
 use crate::storage::{Error, Key, Operation};
 
 /// What was asked, of which store.
@@ -58,7 +59,7 @@ impl Request<'_> {
             }),
             SdkError::TimeoutError(_) => self.unavailable("no answer within the request timeout"),
             SdkError::ResponseError(_) => {
-                self.unavailable(format!("an answer that is not S3: {}", chain(error)))
+                self.unavailable(format!("an answer that is not S3: {}", in_one_line(error)))
             }
             _ => self.not_sent(error),
         }
@@ -68,7 +69,7 @@ impl Request<'_> {
     where
         E: StdError + 'static,
     {
-        let text = chain(error);
+        let text = in_one_line(error);
         // The SDK's own layers, which tell nobody anything.
         let text = ["dispatch failure: ", "io error: ", "other: "]
             .iter()
@@ -190,21 +191,6 @@ fn is_full(answer: &Answer<'_>) -> bool {
 fn credentials_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a CredentialsError> {
     let causes = std::iter::successors(Some(error), |error| (*error).source());
     causes.filter_map(|cause| cause.downcast_ref()).next()
-}
-
-/// An error with its causes, each said once.
-pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -29,7 +29,8 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 
 pub use self::client::{S3Credentials, S3Options};
-use self::failure::{Request, chain, says_nothing, status_and_code};
+use self::failure::{Request, says_nothing, status_and_code};
+use crate::causes::in_one_line;
 use crate::storage::{
     Capabilities, Error, Key, ObjectMeta, Operation, PutMode, PutOutcome, Result, Storage, Timeouts,
 };
@@ -161,7 +162,7 @@ impl S3Storage {
         let body = match tokio::time::timeout(self.timeout, answer.body.collect()).await {
             Ok(Ok(body)) => body.into_bytes(),
             Ok(Err(error)) => {
-                return Err(request.unavailable(format!("the answer broke off: {}", chain(&error))));
+                return Err(request.unavailable(format!("the answer broke off: {}", in_one_line(&error))));
             }
             Err(_) => {
                 return Err(request.unavailable(format!("the answer did not end within {:?}", self.timeout)));

@@ -121,5 +121,5 @@ fn causes_are_said_once() {
     #[error("dispatch failure")]
     struct Outer(#[source] std::io::Error);
     let error = Outer(std::io::Error::other("connection refused"));
-    assert_eq!(chain(&error), "dispatch failure: connection refused");
+    assert_eq!(in_one_line(&error), "dispatch failure: connection refused");
 }
