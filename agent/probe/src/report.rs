@@ -76,11 +76,20 @@ impl Reporter {
         std::mem::take(&mut self.lock().panics)
     }
 
-    /// Says what is being done from here on.
+    /// Says what is being done from here on; the agent is told of each change.
     pub fn enter(&self, table: &str, step: Step) {
         let mut state = self.lock();
+        if state.step == Some(step) && state.table.as_deref() == Some(table) {
+            return;
+        }
         state.table = Some(table.to_owned());
         state.step = Some(step);
+        state.write(&Event::Progress {
+            table: table.to_owned(),
+            step,
+            done: 0,
+            total: 0,
+        });
     }
 
     /// What is being done.

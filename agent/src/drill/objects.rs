@@ -15,6 +15,7 @@ impl Drill<'_> {
     /// Rung 1: all objects that the snapshot needs, by listing.
     pub(super) async fn objects(&mut self) {
         let since = Instant::now();
+        self.progress.step("looking for every object");
         let report = check::snapshot_objects(self.repository, &self.id, &self.manifest, self.cancel).await;
         let seconds = since.elapsed().as_secs_f64();
         match report {
@@ -35,6 +36,7 @@ impl Drill<'_> {
         for source in &mut self.sources {
             source.checks.extend(restored.bytes_check(&source.record.name));
         }
+        self.progress.step("noting what was verified");
         self.note_restored(restored).await;
         if rest.sources.is_empty() {
             return;
@@ -115,7 +117,8 @@ impl Drill<'_> {
             .filter(|pace| *pace < 1.0 && self.request.bytes_cycle.is_some())
         {
             Some(pace) => format!(
-                "{left}; at the pace kept until now {:.1} % are verified in a cycle: give the plan more                  checks.bytes.budget, or drill more often",
+                "{left}; at the pace kept until now {:.1} % are verified in a cycle: give the plan more \
+                 checks.bytes.budget, or drill more often",
                 pace * 100.0
             ),
             None => left,

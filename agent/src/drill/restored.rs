@@ -102,6 +102,7 @@ impl Drill<'_> {
         options: restore::Options,
     ) -> Result<restore::Report, Error> {
         let (repository, manifest) = (self.repository, &self.manifest);
+        self.progress.step(format!("planning the restore of {name}"));
         let selection = Selection::source(name);
         let planned = crate::restore::plan(repository, self.id, manifest, selection, place, options);
         let (plan, _) = planned.await?;
@@ -128,7 +129,11 @@ impl Drill<'_> {
                     opening = opening.zip(opened).map(|(sum, one)| sum + one);
                     check
                 }
-                Some(Stamp::AuditLog(log)) => self.restored_log(log, copy).await,
+                Some(Stamp::AuditLog(log)) => {
+                    let name = &source.record.name;
+                    self.progress.step(format!("reading the restored {name}"));
+                    self.restored_log(log, copy).await
+                }
                 None => restored_only(copy),
             };
             let seconds = copy.seconds + begun.elapsed().as_secs_f64();
@@ -161,7 +166,10 @@ impl Drill<'_> {
         let location = Location::Directory {
             path: copy.target.clone(),
         };
-        let answers = tables::ask(location, None, asked, &self.request.probe, self.cancel).await;
+        self.progress
+            .step(format!("starting a probe on the restored {name}"));
+        let probe = &self.request.probe;
+        let answers = tables::ask(location, None, asked, probe, self.progress, self.cancel).await;
         let asked: Vec<CheckResult> = answers.checks.into_iter().chain(answers.write_test).collect();
         (combined(&asked, copy), answers.opened)
     }

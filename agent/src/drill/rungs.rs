@@ -64,7 +64,9 @@ impl Drill<'_> {
         let location = Location::Tree {
             origin: Some(lance.canonical_root.clone()),
         };
-        let answers = tables::ask(location, Some(tree), asked, &self.request.probe, self.cancel).await;
+        self.progress.step(format!("starting a probe on {name}"));
+        let probe = &self.request.probe;
+        let answers = tables::ask(location, Some(tree), asked, probe, self.progress, self.cancel).await;
         self.report.probe = self.report.probe.take().or(answers.probe);
         let (mut scanned, mut unscanned) = (Vec::new(), Vec::new());
         for table in &answers.proved {
@@ -97,6 +99,7 @@ impl Drill<'_> {
                 continue;
             };
             let begun = Instant::now();
+            self.progress.step(format!("reading {}", source.record.name));
             let check = match self.away(Rung::Audit) {
                 Some(away) => away,
                 None => match self.reader.source(&source.record.name).await {

@@ -14,6 +14,7 @@ use dr_probe_wire::job::{ContentJob, Job, KnownTable, Limits, Location, RowKey};
 use dr_probe_wire::measure::TableMeasure;
 use dr_probe_wire::tree::FileTree;
 use dr_proto::model::{Cause, CheckResult, Outcome, Rung};
+use dr_vault::progress::Progress;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -75,6 +76,7 @@ pub(super) async fn ask(
     tree: Option<Arc<dyn FileTree>>,
     question: Asked<'_>,
     options: &ProbeOptions,
+    progress: &Progress,
     cancel: &CancellationToken,
 ) -> Answers {
     let writer = question.lance.newest_writer();
@@ -89,7 +91,11 @@ pub(super) async fn ask(
     let job = job(location, &question, options);
     let started = Instant::now();
     let mut opening = Opening::since(started);
-    let outcome = host::run(&run, &job, tree, |event| opening.see(event), cancel).await;
+    let seen = |event: &Event| {
+        opening.see(event);
+        probe::show(progress, event);
+    };
+    let outcome = host::run(&run, &job, tree, seen, cancel).await;
     options.exits.count(&outcome.ended);
     let seconds = started.elapsed().as_secs_f64();
     let mut answers = judged(&question, &outcome, options.rules, seconds);

@@ -9,6 +9,7 @@
 use std::path::Path;
 
 use dr_proto::model::{Cause, CheckResult, Finding, Outcome, Report, Rung, SourceReport};
+use dr_vault::progress::Progress;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,7 @@ pub(super) async fn ask(
     config: &Config,
     hooks: &[String],
     restored: &Path,
+    progress: &Progress,
     cancel: &CancellationToken,
 ) {
     if hooks.is_empty() {
@@ -41,6 +43,7 @@ pub(super) async fn ask(
         return;
     }
     for name in hooks {
+        progress.step(format!("asking hook {name}"));
         let answer = match config.hooks.get(name) {
             Some(hook) => ask_one(name, hook, report, restored, cancel).await,
             None => unasked(

@@ -67,7 +67,10 @@ pub async fn run(session: &Session, ask: Ask, progress: &Progress) -> Result<Ans
         CheckKind::VectorDb => {
             let sources = of_kind(session, &ask.sources, SourceKind::Lancedb)?;
             let cancel = session.stop.token().clone();
-            on_threads(session, sources, move |source| vector_db::check(source, &cancel)).await?
+            on_threads(session, sources, progress, move |source| {
+                vector_db::check(source, &cancel)
+            })
+            .await?
         }
         CheckKind::AuditLog => {
             let sources = of_kind(session, &ask.sources, SourceKind::AuditLog)?;
@@ -76,7 +79,7 @@ pub async fn run(session: &Session, ask: Ask, progress: &Progress) -> Result<Ans
             let check = move |source: &ResolvedSource| {
                 audit_log::check(source, known.get(&source.name), now, &cancel)
             };
-            on_threads(session, sources, check).await?
+            on_threads(session, sources, progress, check).await?
         }
         CheckKind::DrIntegrity => dr_integrity(session, ask.integrity, progress).await?,
     };
@@ -104,9 +107,15 @@ fn of_kind(session: &Session, names: &[String], kind: SourceKind) -> Result<Vec<
 async fn on_threads(
     session: &Session,
     sources: Vec<ResolvedSource>,
+    progress: &Progress,
     check: impl Fn(&ResolvedSource) -> Checked + Send + 'static,
 ) -> Result<Vec<Checked>, Failure> {
-    let work = tokio::task::spawn_blocking(move || sources.iter().map(check).collect());
+    let progress = progress.clone();
+    let told = move |source: &ResolvedSource| {
+        progress.step(format!("checking {}", source.name));
+        check(source)
+    };
+    let work = tokio::task::spawn_blocking(move || sources.iter().map(told).collect());
     session.until_stopped(async { Ok(work.await?) }).await
 }
 

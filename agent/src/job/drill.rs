@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dr_probe_wire::compare::Rules;
 use dr_proto::model::{Cause, DrillKind, Loss, Outcome, Report, SourceKind, Verdict};
-use dr_vault::progress::Progress;
+use dr_vault::progress::{Phase, Progress};
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
@@ -58,6 +58,7 @@ pub struct Drilled {
 /// When the drill could not begin, or its report could not be kept.
 pub async fn run(session: &Session, ask: Ask, progress: &Progress) -> Result<Drilled, Failure> {
     let asked = Instant::now();
+    progress.enter(Phase::Preparing);
     let _lock = session.begin_yielding("drill").await?;
     let repository = session.repository().await?;
     let scratch = session.scratch().claim("drill", session.clock.now())?;
@@ -96,11 +97,21 @@ pub async fn run(session: &Session, ask: Ask, progress: &Progress) -> Result<Dri
     }
     if !ask.hooks.is_empty() {
         let restored = scratch.path().join("restored");
-        application::ask(&mut report, &session.config, &ask.hooks, &restored, stop).await;
+        application::ask(
+            &mut report,
+            &session.config,
+            &ask.hooks,
+            &restored,
+            progress,
+            stop,
+        )
+        .await;
         report.finished = session.clock.now();
         report.time_to_proven = asked.elapsed().as_secs_f64();
     }
+    progress.step("clearing scratch");
     clear(session, scratch, report.verdict);
+    progress.step("sealing the record");
     let path = report::save(&session.state()?.reports(), &report)?;
     record(session, &repository, &report).await;
     Ok(Drilled { report, path })

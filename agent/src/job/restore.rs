@@ -1,6 +1,6 @@
 //! Restores a snapshot or a part of it, or works out what that would do.
 
-use dr_vault::progress::Progress;
+use dr_vault::progress::{Phase, Progress};
 use dr_vault::restore::{Existing, Options, Place, Plan, Report, Selection};
 use dr_vault::{Manifest, Repository};
 
@@ -49,6 +49,7 @@ pub async fn run(
     progress: &Progress,
     approve: impl FnOnce(&Plan) -> Result<(), Failure>,
 ) -> Result<Restored, Failure> {
+    progress.enter(Phase::Preparing);
     let _lock = (!ask.plan_only).then(|| session.begin("restore")).transpose()?;
     let repository = session.repository().await?;
     let (plan, manifest) = session.until_stopped(plan(session, &repository, &ask)).await?;

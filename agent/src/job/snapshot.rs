@@ -2,7 +2,7 @@
 
 use dr_lance::pins::FreeSpace;
 use dr_proto::model::HoldTerms;
-use dr_vault::progress::Progress;
+use dr_vault::progress::{Phase, Progress};
 
 use super::probes;
 use crate::config::Floor;
@@ -33,6 +33,7 @@ pub struct Ask {
 /// # Errors
 /// When nothing was committed.
 pub async fn run(session: &Session, ask: Ask, progress: &Progress) -> Result<Outcome, Failure> {
+    progress.enter(Phase::Preparing);
     let _lock = session.begin_yielding("snapshot").await?;
     let sources = session.sources(&ask.sources)?;
     let repository = session.repository().await?;
@@ -47,7 +48,7 @@ pub async fn run(session: &Session, ask: Ask, progress: &Progress) -> Result<Out
         accept: ask.accept,
         writer: session.state()?.writer()?.to_string(),
         pins: pin_limits(session),
-        facts: ask.facts.then(|| facts(session)),
+        facts: ask.facts.then(|| facts(session, progress)),
     };
     let taken = snapshot::run(
         &repository,
@@ -70,7 +71,7 @@ fn pin_limits(session: &Session) -> PinLimits {
     }
 }
 
-fn facts(session: &Session) -> FactsOptions {
+fn facts(session: &Session, progress: &Progress) -> FactsOptions {
     FactsOptions {
         probes: session.config.agent.probes.clone(),
         beside: probes::beside(),
@@ -79,5 +80,6 @@ fn facts(session: &Session) -> FactsOptions {
         queries: 8,
         k: 10,
         exits: session.probe_exits.clone(),
+        progress: progress.clone(),
     }
 }

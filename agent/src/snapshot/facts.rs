@@ -14,6 +14,7 @@ use dr_probe_wire::facts::Facts as DatabaseFacts;
 use dr_probe_wire::host::{self, Outcome as ProbeOutcome};
 use dr_probe_wire::job::{ContentJob, Job, KnownTable, Limits, Location, Queries, RowKey};
 use dr_vault::failpoint;
+use dr_vault::progress::Progress;
 use dr_vault::{Repository, SnapshotId};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,8 @@ pub struct Options {
     pub k: u32,
     /// Counts how probes end.
     pub exits: probe::Exits,
+    /// Learns how far measuring is.
+    pub progress: Progress,
 }
 
 /// The facts of one snapshot, as sealed in the repository.
@@ -178,11 +181,15 @@ pub(super) async fn measure(
             deadline: options.budget,
             ..host::Options::new(program)
         };
+        options.progress.step(format!("starting a probe on {name}"));
         let outcome = host::run(
             &run,
             &job,
             Some(tree),
-            |_| failpoint::reach("facts.probing"),
+            |event| {
+                probe::show(&options.progress, event);
+                failpoint::reach("facts.probing");
+            },
             cancel,
         )
         .await;
@@ -203,6 +210,7 @@ pub(super) async fn measure(
         };
     }
     failpoint::reach("facts.measured");
+    options.progress.step("sealing the facts");
     if let Err(error) = store(repository, snapshot, &facts).await {
         return FactsOutcome::Missing {
             reason: format!("the facts could not be stored: {error}"),

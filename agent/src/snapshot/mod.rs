@@ -159,8 +159,10 @@ pub async fn run(
         .map(|source| source.name.as_str())
         .collect();
     let previous = Previous::find(repository, &names).await?;
+    progress.step("holding the files of the cut");
     let cut = hold_sources(&request, clock, cancel).await?;
     dr_vault::failpoint::reach("snapshot.cut");
+    progress.step("stamping the cut");
     let (cut, mut stamps) = stamping::stamp(cut, &previous, cancel).await?;
     let mut suspects = stamping::suspects(&cut, &stamps, &previous, &request.writer);
     let mut accepted = None;

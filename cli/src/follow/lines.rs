@@ -105,11 +105,15 @@ fn host(task: &Task) -> (String, Reading) {
 
 fn figures(progress: &ProgressView) -> String {
     let mut parts = vec![progress.phase.clone()];
-    if progress.items_total > 0 {
-        parts.push(format!(
-            "{} of {} items",
-            progress.items_done, progress.items_total
-        ));
+    let items = if progress.items.is_empty() {
+        "items"
+    } else {
+        progress.items.as_str()
+    };
+    match (progress.items_done, progress.items_total) {
+        (0, 0) => {}
+        (done, 0) => parts.push(format!("{done} {items}")),
+        (done, total) => parts.push(format!("{done} of {total} {items}")),
     }
     parts.extend(moved(
         progress.bytes_done,

@@ -40,6 +40,7 @@ pub(crate) fn at_work(host: &str, done: u64, eta: u64) -> Task {
             bytes_total: 100 << 20,
             items_done: 0,
             items_total: 0,
+            items: String::new(),
             bytes_per_second: 10 << 20,
             eta: Some(Duration::from_secs(eta)),
         }),

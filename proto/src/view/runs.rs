@@ -109,10 +109,12 @@ pub struct ProgressView {
     pub bytes_done: u64,
     /// Bytes in all; 0 if not known.
     pub bytes_total: u64,
-    /// Files, chunks or tables done.
+    /// Items done.
     pub items_done: u64,
-    /// Files, chunks or tables in all; 0 if not known.
+    /// Items in all; 0 if not known.
     pub items_total: u64,
+    /// What items are, in the plural: `files`, `rows`; empty if that is not known.
+    pub items: String,
     /// Bytes a second; 0 if not known.
     pub bytes_per_second: u64,
     /// What is left at that rate.
@@ -128,6 +130,7 @@ impl From<Progress> for ProgressView {
             bytes_total,
             items_done,
             items_total,
+            items,
             bytes_per_second,
             eta,
         } = progress;
@@ -137,6 +140,7 @@ impl From<Progress> for ProgressView {
             bytes_total,
             items_done,
             items_total,
+            items,
             bytes_per_second,
             eta,
         }

@@ -45,6 +45,7 @@ impl TryFrom<v1::Progress> for Progress {
             items_total,
             bytes_per_second,
             eta,
+            items,
         } = progress;
         Ok(Self {
             phase: text("phase", phase)?,
@@ -52,6 +53,7 @@ impl TryFrom<v1::Progress> for Progress {
             bytes_total,
             items_done,
             items_total,
+            items: text("items", items)?,
             bytes_per_second,
             eta: maybe_length("eta", eta)?,
         })
@@ -68,6 +70,7 @@ impl From<Progress> for v1::Progress {
             items_total,
             bytes_per_second,
             eta,
+            items,
         } = progress;
         Self {
             phase,
@@ -77,6 +80,7 @@ impl From<Progress> for v1::Progress {
             items_total,
             bytes_per_second,
             eta: eta.map(duration),
+            items,
         }
     }
 }

@@ -46,7 +46,7 @@ pub enum Event {
         /// Their folders.
         tables: Vec<String>,
     },
-    /// Where it stands; sent at most a few times a second.
+    /// Where it stands; sent when a step begins, and at most a few times a second while it goes on.
     Progress {
         /// The table.
         table: String,
@@ -54,7 +54,7 @@ pub enum Event {
         step: Step,
         /// Rows done.
         done: u64,
-        /// Rows in all.
+        /// Rows in all; 0 if not known, or if the step counts none.
         total: u64,
     },
     /// A table is finished.

@@ -74,6 +74,7 @@ async fn asked(script: &str, timeout: &str) -> Report {
         &config,
         &["smoke".to_owned()],
         &restored,
+        &Progress::new(),
         &CancellationToken::new(),
     )
     .await;
@@ -130,6 +131,7 @@ async fn a_hook_that_does_not_end_fails_and_one_that_can_not_start_asks_nothing(
         &config,
         &["smoke".to_owned()],
         &restored,
+        &Progress::new(),
         &CancellationToken::new(),
     )
     .await;

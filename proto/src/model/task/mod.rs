@@ -120,16 +120,19 @@ impl fmt::Display for Fence {
 /// How far a task is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// What is being done, for people: `restore`, `content`.
+    /// What is being done, for people: `restoring`, `scanning notes.lance`.
     pub phase: String,
     /// Bytes done.
     pub bytes_done: u64,
     /// Bytes in all; 0 if not known.
     pub bytes_total: u64,
-    /// Files, chunks or tables done.
+    /// Items done.
     pub items_done: u64,
-    /// Files, chunks or tables in all; 0 if not known.
+    /// Items in all; 0 if not known.
     pub items_total: u64,
+    /// What items are, in the plural: `files`, `rows`; empty if that is not known.
+    #[serde(default)]
+    pub items: String,
     /// Bytes a second over the last seconds; 0 if not known.
     pub bytes_per_second: u64,
     /// What is left at that rate.

@@ -10,9 +10,9 @@ use proptest::prelude::*;
 use crate::model::{
     AgentMessage, Allow, CancelTask, CheckKind, CheckWork, CoordinatorMessage, DrillKind, DrillWork,
     Existing, Farewell, Fence, Goodbye, GoodbyeReason, Heartbeat, Hello, History, HoldChange, HoldInfo,
-    HoldTerms, HoldWork, HostName, Inventory, Labels, Loss, PlanText, Progress, RestoreWork, RunId, Slot,
-    SnapshotInfo, SnapshotWork, SourceInfo, SourceKind, StartTask, Suspension, TaskId, TaskKey, TaskOutcome,
-    TaskResult, TaskState, TaskUpdate, Verification, Welcome, Work, plan,
+    HoldTerms, HoldWork, HostName, Inventory, Labels, Loss, PlanText, Progress, RestoreWork, RunEnded, RunId,
+    Slot, SnapshotInfo, SnapshotWork, SourceInfo, SourceKind, StartTask, Suspension, TaskId, TaskKey,
+    TaskOutcome, TaskResult, TaskState, TaskUpdate, Verification, Welcome, Work, plan,
 };
 
 fn moment() -> impl Strategy<Value = Timestamp> {
@@ -156,7 +156,8 @@ fn work() -> impl Strategy<Value = Work> {
 }
 
 fn progress() -> impl Strategy<Value = Progress> {
-    (any::<[u64; 5]>(), "[a-z]{0,8}", prop::option::of(length())).prop_map(|(figures, phase, eta)| {
+    let words = ("[a-z]{0,8}", "[a-z]{0,8}");
+    (any::<[u64; 5]>(), words, prop::option::of(length())).prop_map(|(figures, (phase, items), eta)| {
         let [bytes_done, bytes_total, items_done, items_total, bytes_per_second] = figures;
         Progress {
             phase,
@@ -164,6 +165,7 @@ fn progress() -> impl Strategy<Value = Progress> {
             bytes_total,
             items_done,
             items_total,
+            items,
             bytes_per_second,
             eta,
         }
@@ -287,12 +289,13 @@ fn heartbeat() -> impl Strategy<Value = Heartbeat> {
 }
 
 fn inventory() -> impl Strategy<Value = Inventory> {
-    let source = (word(), word(), word(), maybe_word(), any::<bool>()).prop_map(
-        |(name, kind, path, problem, configured)| SourceInfo {
+    let source = (word(), word(), word(), maybe_word(), any::<[bool; 2]>()).prop_map(
+        |(name, kind, path, problem, [damaged, configured])| SourceInfo {
             name,
             kind,
             path,
             problem,
+            damaged,
             configured,
         },
     );
@@ -418,5 +421,7 @@ pub(super) fn to_agent() -> impl Strategy<Value = CoordinatorMessage> {
         vec(plan_text(), 0..3).prop_map(CoordinatorMessage::Plans),
         suspension,
         goodbye,
+        ("[0-9a-f]{32}", any::<bool>())
+            .prop_map(|(trace_id, passed)| CoordinatorMessage::RunEnded(RunEnded { trace_id, passed })),
     ]
 }
