@@ -132,8 +132,15 @@ impl Surveyor {
 
     /// What work found damaged is a problem of a source that looks well from outside.
     fn told(&self, source: SourceInfo) -> SourceInfo {
-        let problem = source.problem.or_else(|| self.vitals.damage(&source.name));
-        SourceInfo { problem, ..source }
+        if source.problem.is_some() {
+            return source;
+        }
+        let problem = self.vitals.damage(&source.name);
+        SourceInfo {
+            damaged: problem.is_some(),
+            problem,
+            ..source
+        }
     }
 
     async fn repository(&mut self) -> Result<(Vec<SnapshotInfo>, u64, Share), Failure> {
@@ -223,6 +230,7 @@ fn sources(entries: &[Source]) -> Vec<SourceInfo> {
                 kind: entry.kind.as_str().to_owned(),
                 path: entry.path.clone(),
                 problem: Some(in_one_line(&error)),
+                damaged: false,
                 configured: true,
             }),
         }
@@ -237,6 +245,7 @@ fn source(source: &ResolvedSource) -> SourceInfo {
         kind: source.kind.as_str().to_owned(),
         path: source.path.display().to_string(),
         problem: problem.map(|error| error.to_string()),
+        damaged: false,
         configured: true,
     }
 }
@@ -274,6 +283,7 @@ mod tests {
             kind: "lancedb".to_owned(),
             path: "/srv/db".to_owned(),
             problem: None,
+            damaged: false,
             configured: false,
         }]);
         let (mut surveyor, _, _) = Surveyor::new(session, vitals.clone(), found);
@@ -281,6 +291,12 @@ mod tests {
         assert_eq!(
             audit(&surveyor.look().await).as_deref(),
             Some("the chain is broken")
+        );
+        let damaged = |inventory: &Inventory| inventory.sources.iter().filter(|s| s.damaged).count();
+        assert_eq!(
+            damaged(&surveyor.look().await),
+            1,
+            "one that can not be read is not damaged"
         );
         vitals.found(&[("audit".to_owned(), Some(true))], "");
         let inventory = surveyor.look().await;

@@ -122,6 +122,7 @@ fn prospect(config: &Config, bounds: Bounds, stop: &CancellationToken) -> Prospe
                     kind: found.kind.as_str().to_owned(),
                     path: found.path.display().to_string(),
                     problem: None,
+                    damaged: false,
                     configured: false,
                 }));
             }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::Families;
 use super::filed::DRILLS;
-use crate::handle::{AgentState, Error, Fleet, Plans};
+use crate::handle::{AgentState, Coverage, Error, Fleet, Plans};
 use crate::reconcile::FleetState;
 use crate::reconcile::watchdog::oldest_overdue;
 use dr_proto::model::Selector;
@@ -127,22 +127,31 @@ async fn sources(sight: &Sight, families: &mut Families) -> Result<(), Error> {
         ("missing", 0),
     ]);
     for coverage in sight.fleet.sources(None, false).await? {
-        let source = &coverage.source;
-        let state = match (&source.problem, coverage.plans.is_empty()) {
-            _ if !source.configured => "uncovered",
-            (Some(_), _) => "missing",
-            (None, false) => "protected",
-            (None, true) if coverage.excluded => "excluded",
-            (None, true) => "uncovered",
-        };
-        *counts.entry(state).or_default() += 1;
+        *counts.entry(state(&coverage)).or_default() += 1;
     }
     for (state, count) in counts {
         let help = "Sources: covered by an enabled plan; by none, or found on a host and not configured there; left out by a \
-                    plan; or not readable on their host.";
+                    plan; or not readable on their host. Damaged ones count by their plans.";
         families.set("dr_sources", help, &[("state", state)], float(count));
     }
     Ok(())
+}
+
+/// What becomes of a source. Damage is no state of its own: `dr_agent_source_damaged` tells of it, and a source that a
+/// plan covers is rehearsed all the same.
+fn state(coverage: &Coverage) -> &'static str {
+    let source = &coverage.source;
+    if !source.configured {
+        "uncovered"
+    } else if source.problem.is_some() && !source.damaged {
+        "missing"
+    } else if !coverage.plans.is_empty() {
+        "protected"
+    } else if coverage.excluded {
+        "excluded"
+    } else {
+        "uncovered"
+    }
 }
 
 async fn snapshots(sight: &Sight, families: &mut Families) -> Result<(), Error> {
@@ -377,4 +386,35 @@ fn float(count: usize) -> f64 {
 )]
 fn float_of(count: u64) -> f64 {
     count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::testing::{host, source};
+
+    #[test]
+    fn a_damaged_source_counts_by_its_plans_and_one_out_of_reach_is_missing() {
+        let of = |plans: &[&str], excluded, problem: Option<&str>, damaged| {
+            let coverage = Coverage {
+                host: host("db-1"),
+                source: dr_proto::model::SourceInfo {
+                    problem: problem.map(str::to_owned),
+                    damaged,
+                    ..source("memory")
+                },
+                plans: plans.iter().map(|plan| (*plan).to_owned()).collect(),
+                excluded,
+            };
+            state(&coverage)
+        };
+        assert_eq!(of(&["nightly"], false, None, false), "protected");
+        assert_eq!(
+            of(&["nightly"], false, Some("the chain is broken"), true),
+            "protected"
+        );
+        assert_eq!(of(&["nightly"], false, Some("not found"), false), "missing");
+        assert_eq!(of(&[], true, Some("the chain is broken"), true), "excluded");
+        assert_eq!(of(&[], false, None, false), "uncovered");
+    }
 }

@@ -188,16 +188,17 @@ async fn replace_sources(
 ) -> Result<()> {
     for source in sources {
         sqlx::query(
-            "INSERT INTO sources (host, name, kind, path, problem, configured, first_seen)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            "INSERT INTO sources (host, name, kind, path, problem, damaged, configured, first_seen)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
              ON CONFLICT (host, name, path) DO UPDATE SET kind = excluded.kind, problem = excluded.problem,
-                 configured = excluded.configured",
+                 damaged = excluded.damaged, configured = excluded.configured",
         )
         .bind(host.as_str())
         .bind(&source.name)
         .bind(&source.kind)
         .bind(&source.path)
         .bind(&source.problem)
+        .bind(source.damaged)
         .bind(source.configured)
         .bind(micros(now))
         .execute(&mut *tx)
@@ -363,6 +364,7 @@ fn source(row: &SqliteRow) -> Result<SourceRecord> {
             kind: get(row, "kind")?,
             path: get(row, "path")?,
             problem: get(row, "problem")?,
+            damaged: get(row, "damaged")?,
             configured: get(row, "configured")?,
         },
         first_seen: time(row, "first_seen")?,

@@ -50,6 +50,7 @@ async fn an_agent_is_welcomed_and_seen() {
                 kind: "lancedb".to_owned(),
                 path: "/srv/memory".to_owned(),
                 problem: None,
+                damaged: false,
                 configured: true,
             }],
             snapshots: vec![SnapshotInfo {

@@ -20,6 +20,7 @@ async fn inventory(world: &World, agent: &crate::world::Agent) {
         kind: "lancedb".to_owned(),
         path: "/srv/memory".to_owned(),
         problem: None,
+        damaged: false,
         configured: true,
     };
     let inventory = Inventory {

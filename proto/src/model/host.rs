@@ -90,8 +90,11 @@ pub struct SourceInfo {
     pub kind: String,
     /// Where it lies on the host.
     pub path: String,
-    /// Why it can not be read; `None` if it can.
+    /// Why it can not be read, or what is wrong with what was read; `None` if nothing is known against it.
     pub problem: Option<String>,
+    /// The problem is damage that work found in it; otherwise it can not be read at all.
+    #[serde(default)]
+    pub damaged: bool,
     /// False for a database or log that was found on the host and is not configured.
     pub configured: bool,
 }

@@ -20,12 +20,14 @@ impl TryFrom<v1::Source> for SourceInfo {
             path,
             problem,
             configured,
+            damaged,
         } = source;
         Ok(Self {
             name: given("name", name)?,
             kind: given("kind", kind)?,
             path: text("path", path)?,
             problem: optional("problem", problem)?,
+            damaged,
             configured,
         })
     }
@@ -39,6 +41,7 @@ impl From<SourceInfo> for v1::Source {
             path,
             problem,
             configured,
+            damaged,
         } = source;
         Self {
             name,
@@ -46,6 +49,7 @@ impl From<SourceInfo> for v1::Source {
             path,
             problem: or_empty(problem),
             configured,
+            damaged,
         }
     }
 }

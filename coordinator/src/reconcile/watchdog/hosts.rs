@@ -166,12 +166,21 @@ pub(super) fn odd(hosts: &[HostRecord], around: &Surroundings<'_>) -> Vec<Concer
     concerns
 }
 
-/// Sources that their agents can not read.
+/// Sources that their agents can not read, or found damaged.
 pub(super) fn damaged(fleet: &FleetState) -> Vec<Concern> {
     let mut concerns = Vec::new();
     for (host, facts) in fleet.hosts.iter().filter(|(_, facts)| facts.barred.is_none()) {
         for source in facts.sources.iter().filter(|source| source.configured) {
             if let Some(problem) = &source.problem {
+                let remedy = if source.damaged {
+                    let check = match source.kind.as_str() {
+                        "audit-log" => "audit-log",
+                        _ => "vector-db",
+                    };
+                    format!("drctl check {check} --host {host}, then restore what is damaged")
+                } else {
+                    format!("is it mounted, and may the agent read it? `dr-agent doctor` on {host} tells")
+                };
                 concerns.push(Concern {
                     source: Some(source.name.clone()),
                     ..of_host(
@@ -179,7 +188,7 @@ pub(super) fn damaged(fleet: &FleetState) -> Vec<Concern> {
                         Severity::Page,
                         "source_damaged",
                         format!("{}: {problem}", source.path),
-                        format!("drctl check vector-db --host {host}, then restore what is damaged"),
+                        remedy,
                     )
                 });
             }

@@ -11,6 +11,7 @@ fn source(name: &str) -> SourceInfo {
         kind: "lancedb".to_owned(),
         path: format!("/srv/{name}"),
         problem: None,
+        damaged: false,
         configured: true,
     }
 }

@@ -33,6 +33,7 @@ fn source(name: &str, kind: &str) -> SourceInfo {
         kind: kind.to_owned(),
         path: format!("/srv/{name}"),
         problem: None,
+        damaged: false,
         configured: true,
     }
 }
