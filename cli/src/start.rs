@@ -141,6 +141,7 @@ fn telemetry(global: &Global) -> Result<dr_telemetry::Guard, Failure> {
                 all: 1.0,
                 failed: 1.0,
             },
+            judged: false,
         }),
     })
     .doing(|| "start logs and traces".to_owned())

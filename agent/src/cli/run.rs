@@ -128,6 +128,7 @@ async fn daemon(cli: Cli, config: Config, stop: Stop) -> Outcome {
                 all: telemetry.sample,
                 failed: telemetry.sample_failed,
             },
+            judged: config.coordinator.is_some(),
         }),
     })
     .doing(|| "start logging".to_owned())?;

@@ -64,6 +64,8 @@ fn start_telemetry(
             all: telemetry.sample,
             failed: telemetry.sample_failed,
         },
+        // How runs end is known here first.
+        judged: false,
     });
     let options = dr_telemetry::Options {
         service: "dr-coordinator",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dr_proto::model::{CancelTask, CoordinatorMessage, HostName, StartTask};
+use dr_proto::model::{CancelTask, CoordinatorMessage, HostName, RunEnded, StartTask};
 
 use super::live::Live;
 use crate::reconcile::{Gateway, Unreachable};
@@ -31,5 +31,9 @@ impl Gateway for Reach {
 
     fn cancel(&self, host: &HostName, cancel: CancelTask) -> Result<(), Unreachable> {
         self.send(host, CoordinatorMessage::Cancel(cancel))
+    }
+
+    fn ended(&self, host: &HostName, ended: RunEnded) -> Result<(), Unreachable> {
+        self.send(host, CoordinatorMessage::RunEnded(ended))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dr_proto::model::{CancelTask, HostName, StartTask};
+use dr_proto::model::{CancelTask, HostName, RunEnded, StartTask};
 
 /// Reaches agents that are connected to this coordinator at this moment. Nothing that goes out is sure to arrive: what
 /// an agent says at its next hello settles that.
@@ -21,6 +21,12 @@ pub trait Gateway: Send + Sync {
     /// # Errors
     /// When the agent is not there.
     fn cancel(&self, host: &HostName, cancel: CancelTask) -> Result<(), Unreachable>;
+
+    /// Tells an agent how a run ended that it took part in.
+    ///
+    /// # Errors
+    /// When the agent is not there. It does without.
+    fn ended(&self, host: &HostName, ended: RunEnded) -> Result<(), Unreachable>;
 }
 
 /// An agent that can not be sent to.

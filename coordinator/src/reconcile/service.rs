@@ -90,7 +90,11 @@ impl Service {
             scheduler: Driver::new(Scheduler::new(store.clone()), store.clone(), SCHEDULE),
             dispatcher: Driver::new(dispatcher, store.clone(), OFTEN),
             reaper: Driver::new(reaper, store.clone(), OFTEN),
-            settler: Driver::new(Settler::new(store.clone()), store.clone(), OFTEN),
+            settler: Driver::new(
+                Settler::new(store.clone(), Arc::clone(gateway)),
+                store.clone(),
+                OFTEN,
+            ),
             retention: Driver::new(Retention::new(store.clone(), options.keep), store.clone(), SELDOM),
             backup,
             store: store.clone(),

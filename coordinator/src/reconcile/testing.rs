@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use dr_proto::model::plan::Plan;
 use dr_proto::model::{
-    Allow, CancelTask, DrillKind, Hello, HostName, Inventory, Labels, PROTOCOL, SnapshotInfo, SourceInfo,
-    StartTask, TaskKey, TaskOutcome, TaskResult, TaskState,
+    Allow, CancelTask, DrillKind, Hello, HostName, Inventory, Labels, PROTOCOL, RunEnded, SnapshotInfo,
+    SourceInfo, StartTask, TaskKey, TaskOutcome, TaskResult, TaskState,
 };
 use dr_store::clock::Clock;
 use dr_store::hosts::Arrival;
@@ -18,6 +18,7 @@ use dr_store::{SharedClock, Store};
 use jiff::{SignedDuration, Timestamp};
 
 use super::gateway::{Gateway, Unreachable};
+use super::settler::Settler;
 
 /// A clock that stands until it is moved.
 #[derive(Debug)]
@@ -66,6 +67,10 @@ impl Bench {
 
     pub(crate) async fn again(&self) -> Store {
         open(self.folder.path(), self.clock.clone()).await
+    }
+
+    pub(crate) fn settler(&self) -> Settler {
+        Settler::new(self.store.clone(), self.gateway.clone())
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -161,6 +166,7 @@ pub(crate) fn source(name: &str) -> SourceInfo {
         kind: "lancedb".to_owned(),
         path: format!("/srv/{name}"),
         problem: None,
+        damaged: false,
         configured: true,
     }
 }
@@ -216,6 +222,7 @@ pub(crate) struct Remembers {
     connected: Mutex<BTreeSet<HostName>>,
     sent: Mutex<Vec<(HostName, StartTask)>>,
     cancelled: Mutex<Vec<(HostName, TaskKey)>>,
+    ended: Mutex<Vec<(HostName, RunEnded)>>,
 }
 
 impl Remembers {
@@ -230,6 +237,11 @@ impl Remembers {
     /// What was sent since the last time.
     pub(crate) fn sent(&self) -> Vec<(HostName, StartTask)> {
         std::mem::take(&mut self.sent.lock().unwrap())
+    }
+
+    /// What agents were told of runs' ends since the last time.
+    pub(crate) fn ended(&self) -> Vec<(HostName, RunEnded)> {
+        std::mem::take(&mut self.ended.lock().unwrap())
     }
 
     pub(crate) fn cancelled(&self) -> Vec<(HostName, TaskKey)> {
@@ -259,6 +271,12 @@ impl Gateway for Remembers {
     fn cancel(&self, host: &HostName, cancel: CancelTask) -> Result<(), Unreachable> {
         self.reach(host)?;
         self.cancelled.lock().unwrap().push((host.clone(), cancel.key));
+        Ok(())
+    }
+
+    fn ended(&self, host: &HostName, ended: RunEnded) -> Result<(), Unreachable> {
+        self.reach(host)?;
+        self.ended.lock().unwrap().push((host.clone(), ended));
         Ok(())
     }
 }

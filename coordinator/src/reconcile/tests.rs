@@ -13,7 +13,6 @@ use super::dispatcher::{Dispatched, Dispatcher};
 use super::driver::Reconciler as _;
 use super::reaper::Reaper;
 use super::scheduler::Scheduler;
-use super::settler::Settler;
 use super::testing::{Bench, HandClock, host, open};
 use super::{hello, testing};
 
@@ -74,7 +73,7 @@ async fn coordinate(bench: &Bench) {
                 bench.answer(&task, TaskState::Passed).await;
             }
         }
-        Settler::new(bench.store.clone()).pass().await.unwrap();
+        bench.settler().pass().await.unwrap();
     }
 }
 
@@ -99,6 +98,22 @@ async fn child() {
     };
     let (bench, _spare) = on(Path::new(&folder)).await;
     coordinate(&bench).await;
+}
+
+#[tokio::test]
+async fn every_agent_of_a_run_learns_once_how_it_ended() {
+    let bench = Bench::new().await;
+    coordinate(&bench).await;
+    let run = bench.store.runs().newest_of("nightly").await.unwrap().unwrap();
+    let told = bench.gateway.ended();
+    let hosts: Vec<&str> = told.iter().map(|(host, _)| host.as_str()).collect();
+    assert_eq!(hosts, ["db-1", "db-2", "db-3"]);
+    let trace = super::trace_id(&run).unwrap();
+    assert!(
+        told.iter()
+            .all(|(_, ended)| ended.passed && ended.trace_id == trace),
+        "{told:?}"
+    );
 }
 
 #[tokio::test]
@@ -195,7 +210,7 @@ async fn an_agent_that_goes_away_before_it_is_sent_its_task_holds_up_nobody() {
         Duration::from_secs(30),
     );
     assert_eq!(reaper.pass().await.unwrap().unstarted, 3);
-    Settler::new(bench.store.clone()).pass().await.unwrap();
+    bench.settler().pass().await.unwrap();
     let run = bench.store.runs().newest_of("nightly").await.unwrap().unwrap();
     assert_eq!(run.state, RunState::Inconclusive);
     let task = bench.store.tasks().of_run(run.id).await.unwrap().remove(0);
@@ -269,7 +284,7 @@ async fn a_cancelled_run_is_told_again_until_it_ends() {
     }
     let task = bench.store.tasks().get(sent.1.key.task).await.unwrap().unwrap();
     bench.answer(&task, TaskState::Cancelled).await;
-    Settler::new(bench.store.clone()).pass().await.unwrap();
+    bench.settler().pass().await.unwrap();
     let run = bench.store.runs().get(run.id).await.unwrap().unwrap();
     assert_eq!(
         (run.state, run.explanation.as_str()),

@@ -5,6 +5,9 @@
 //! trace of the call. The span's ids follow from the run's own id, so that they need not be kept and are the same for
 //! every incarnation. It is told when the run has ended: only then is it known whether it is worth sending.
 //!
+//! A run that is tried again ends again. Each retry is a span of its own, `retry`, below that of the run; what agents do
+//! for it hangs below the retry. So a trace holds each span once.
+//!
 //! # Crash consistency
 //! A coordinator that dies between the end of a run and this leaves a trace without its top. Traces explain; they prove
 //! nothing.
@@ -21,11 +24,21 @@ pub(crate) fn trace_id(run: &RunRecord) -> Option<String> {
     ids(run).map(|ids| ids.trace_id())
 }
 
-/// The ids of a run's span; `None` for runs that are no part of any trace.
+/// The ids of the span of what a run is at: itself, or its newest retry. `None` for runs that are no part of any
+/// trace.
 fn ids(run: &RunRecord) -> Option<Ids> {
+    ids_of(run, run.retries)
+}
+
+/// The ids of the span of a run's first round, 0, or of a retry.
+fn ids_of(run: &RunRecord, retry: u32) -> Option<Ids> {
     let digest = |what: &str| *blake3::hash(format!("{what} of run {}", run.id).as_bytes()).as_bytes();
     let mut span = [0; 8];
-    span.copy_from_slice(&digest("span")[..8]);
+    let what = match retry {
+        0 => "span".to_owned(),
+        retry => format!("retry {retry}"),
+    };
+    span.copy_from_slice(&digest(&what)[..8]);
     match (run.origin, &run.traceparent) {
         (_, Some(parent)) => Ids::in_trace_of(parent, span),
         (Origin::Schedule, None) => {
@@ -42,11 +55,15 @@ pub(super) fn traceparent(run: &RunRecord) -> Option<String> {
     ids(run).map(|ids| ids.traceparent())
 }
 
-/// Tells of a run that has ended.
+/// Tells of a run, or of a retry of one, that has ended.
 pub(super) fn ended(run: &RunRecord) {
-    let (Some(ids), Some(finished)) = (ids(run), run.finished) else {
-        return;
-    };
+    if let Some(past) = past_of(run) {
+        past::tell(past);
+    }
+}
+
+fn past_of(run: &RunRecord) -> Option<Past> {
+    let (ids, finished) = (ids(run)?, run.finished?);
     let mut attributes = vec![
         ("run", run.id.to_string()),
         ("work", run.work.clone()),
@@ -56,18 +73,30 @@ pub(super) fn ended(run: &RunRecord) {
         attributes.push(("plan", slot.plan.clone()));
         attributes.push(("slot", slot.at.to_string()));
     }
-    past::tell(Past {
-        name: match run.origin {
-            Origin::Schedule => "slot",
-            Origin::Operator | Origin::Agent | Origin::Recovered => "run",
-        },
+    let name = match (run.retries, run.origin) {
+        (0, Origin::Schedule) => "slot",
+        (0, Origin::Operator | Origin::Agent | Origin::Recovered) => "run",
+        (retry, _) => {
+            attributes.push(("retry", retry.to_string()));
+            "retry"
+        }
+    };
+    let is_retry = run.retries > 0;
+    Some(Past {
+        name,
         ids,
-        parent: run.traceparent.clone(),
-        began: system_time(run.created),
+        parent: if is_retry {
+            ids_of(run, 0).map(|first| first.traceparent())
+        } else {
+            run.traceparent.clone()
+        },
+        // Only what did not pass is tried again.
+        after_failure: is_retry,
+        began: system_time(run.retried.unwrap_or(run.created)),
         ended: system_time(finished),
         failed: (run.state != RunState::Passed).then(|| run.explanation.clone()),
         attributes,
-    });
+    })
 }
 
 /// As OpenTelemetry takes it; nothing here is older than 1970.
@@ -82,6 +111,36 @@ mod tests {
     use super::*;
 
     const CALL: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    #[test]
+    fn a_retry_is_a_span_of_its_own_below_the_run() {
+        let first = RunRecord {
+            state: RunState::Failed,
+            finished: Some("2026-11-26T04:00:00Z".parse().unwrap()),
+            ..run_by(Origin::Schedule)
+        };
+        let again = RunRecord {
+            state: RunState::Passed,
+            retries: 1,
+            retried: Some("2026-11-26T05:00:00Z".parse().unwrap()),
+            finished: Some("2026-11-26T06:00:00Z".parse().unwrap()),
+            ..first.clone()
+        };
+        let (run, retry) = (past_of(&first).unwrap(), past_of(&again).unwrap());
+        assert_eq!((run.name, retry.name), ("slot", "retry"));
+        assert_eq!(run.ids.trace, retry.ids.trace);
+        assert_ne!(run.ids.span, retry.ids.span, "each span is told once");
+        assert_eq!(retry.parent, Some(run.ids.traceparent()));
+        assert_eq!(retry.began, system_time(again.retried.unwrap()));
+        assert!(retry.after_failure && retry.failed.is_none());
+        assert_eq!(
+            traceparent(&again),
+            Some(retry.ids.traceparent()),
+            "what agents do again hangs below it"
+        );
+        let third = RunRecord { retries: 2, ..again };
+        assert_ne!(past_of(&third).unwrap().ids.span, retry.ids.span);
+    }
 
     #[test]
     fn a_slot_has_a_trace_of_its_own_and_a_call_goes_on_with_its_own() {

@@ -306,6 +306,8 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("notes", include_str!("../migrations/0004_notes.sql")),
     ("machines", include_str!("../migrations/0005_machines.sql")),
     ("expected", include_str!("../migrations/0006_expected.sql")),
+    ("damaged", include_str!("../migrations/0007_damaged.sql")),
+    ("retries", include_str!("../migrations/0008_retries.sql")),
 ];
 
 fn migrator() -> Migrator {

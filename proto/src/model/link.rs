@@ -56,6 +56,8 @@ pub enum CoordinatorMessage {
     Suspension(Suspension),
     /// The stream ends.
     Goodbye(Goodbye),
+    /// A run that it took part in has ended.
+    RunEnded(RunEnded),
 }
 
 /// One attempt at one task.
@@ -243,6 +245,15 @@ pub struct CancelTask {
     pub key: TaskKey,
     /// Why.
     pub reason: String,
+}
+
+/// A run that the agent took part in has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunEnded {
+    /// The trace that its tasks belonged to, 32 hex digits.
+    pub trace_id: String,
+    /// Whether it passed.
+    pub passed: bool,
 }
 
 /// A plan as it was applied.

@@ -30,8 +30,8 @@ pub use identity::{Domain, Identity, ParseIdentityError, Role};
 pub use labels::{HOST, LabelError, Labels, Requirement, Selector, SelectorError, Test};
 pub use link::{
     AgentMessage, CancelTask, CoordinatorMessage, Farewell, Goodbye, GoodbyeReason, Heartbeat, Hello,
-    History, Inventory, PROTOCOL, PlanText, Slot, StartTask, Suspension, TOLERATED_SKEW, TaskKey, TaskResult,
-    TaskUpdate, Verification, Welcome, tolerates,
+    History, Inventory, PROTOCOL, PlanText, RunEnded, Slot, StartTask, Suspension, TOLERATED_SKEW, TaskKey,
+    TaskResult, TaskUpdate, Verification, Welcome, tolerates,
 };
 pub use plan::{Plan, PlanErrors};
 pub use proof::{ProofLevel, Rung};

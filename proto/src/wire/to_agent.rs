@@ -8,8 +8,8 @@ use super::task::{task_key, word};
 use super::time::{duration, length, maybe_moment, moment, timestamp};
 use super::{Error, limits};
 use crate::model::{
-    CancelTask, CoordinatorMessage, Goodbye, GoodbyeReason, Labels, PlanText, Slot, StartTask, Suspension,
-    TaskKey, Welcome, plan,
+    CancelTask, CoordinatorMessage, Goodbye, GoodbyeReason, Labels, PlanText, RunEnded, Slot, StartTask,
+    Suspension, TaskKey, Welcome, plan,
 };
 use crate::v1;
 use crate::v1::coordinator_message::Message;
@@ -34,6 +34,9 @@ impl TryFrom<v1::CoordinatorMessage> for CoordinatorMessage {
                 suspension.try_into().map(Self::Suspension).within("suspension")
             }
             Message::Goodbye(goodbye) => goodbye.try_into().map(Self::Goodbye).within("goodbye"),
+            Message::RunEnded(v1::RunEnded { trace_id, passed }) => given("trace_id", trace_id)
+                .map(|trace_id| Self::RunEnded(RunEnded { trace_id, passed }))
+                .within("run_ended"),
         }
     }
 }
@@ -55,6 +58,9 @@ impl From<CoordinatorMessage> for v1::CoordinatorMessage {
             }),
             CoordinatorMessage::Suspension(suspension) => Message::Suspension(suspension.into()),
             CoordinatorMessage::Goodbye(goodbye) => Message::Goodbye(goodbye.into()),
+            CoordinatorMessage::RunEnded(RunEnded { trace_id, passed }) => {
+                Message::RunEnded(v1::RunEnded { trace_id, passed })
+            }
         };
         Self {
             message: Some(message),

@@ -17,7 +17,7 @@ use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracer, SdkTracerProvider};
 
 use crate::propagation;
-use crate::sampling::Shares;
+use crate::sampling::{AFTER_FAILURE, Shares};
 
 /// The ids of a span that is told later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,8 @@ pub struct Past {
     pub ids: Ids,
     /// The `traceparent` of the span that caused it, of the same trace; `None`: it is the root.
     pub parent: Option<String>,
+    /// It goes on from what its parent did not end well: it is sent with it, also where it ends well itself.
+    pub after_failure: bool,
     /// When it began.
     pub began: SystemTime,
     /// When it ended.
@@ -99,6 +101,7 @@ impl Teller {
             name,
             ids,
             parent,
+            after_failure,
             began,
             ended,
             failed,
@@ -106,14 +109,15 @@ impl Teller {
         } = past;
         let attributes = attributes
             .into_iter()
-            .map(|(key, value)| KeyValue::new(key, value));
+            .map(|(key, value)| KeyValue::new(key, value))
+            .chain(after_failure.then(|| KeyValue::new(AFTER_FAILURE, true)));
         let builder = self
             .tracer
             .span_builder(name)
             .with_start_time(began)
             .with_attributes(attributes);
         // A parent that was not sent, because nothing was wrong when it ended, would leave the span in the air.
-        let sent = self.shares.takes(TraceId::from_bytes(ids.trace), false);
+        let sent = self.shares.takes(TraceId::from_bytes(ids.trace), after_failure);
         let parent = parent
             .filter(|_| sent)
             .and_then(|parent| propagation::parse(&parent));
@@ -188,6 +192,7 @@ mod tests {
             name: "slot",
             ids: IDS,
             parent: None,
+            after_failure: false,
             began,
             ended: began + Duration::from_secs(3_600),
             failed: None,
@@ -235,6 +240,17 @@ mod tests {
         let below = told(shares(1.0), caused).remove(0);
         assert_eq!(below.parent_span_id.to_bytes(), [1; 8]);
         assert_eq!(below.span_context.span_id().to_bytes(), IDS.span);
+        let again = |past: &mut Past| {
+            caused(past);
+            (past.failed, past.after_failure) = (None, true);
+        };
+        let retried = told(shares(0.0), again).remove(0);
+        assert_eq!(
+            retried.status,
+            Status::Unset,
+            "it ended well, and is sent with what did not"
+        );
+        assert_eq!(retried.parent_span_id.to_bytes(), [1; 8]);
         let root = told(shares(0.0), caused).remove(0);
         assert_eq!(root.parent_span_id, SpanId::INVALID);
         assert_eq!(root.span_context.trace_id().to_bytes(), IDS.trace);

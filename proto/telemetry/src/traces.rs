@@ -13,7 +13,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::logs::{self, LogFormat};
 use crate::past::{self, Chosen};
-use crate::sampling::{Shares, TailSampler};
+use crate::sampling::{self, Shares, TailSampler};
 
 /// How long one export may take, and how long the last one at the end.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,6 +42,8 @@ pub struct Otlp {
     pub endpoint: String,
     /// The shares of traces that are sent there.
     pub shares: Shares,
+    /// Whether [`crate::sampling::judge`] will be told how runs of other processes ended.
+    pub judged: bool,
 }
 
 /// Why telemetry could not be started.
@@ -137,9 +139,13 @@ fn provider(options: &Options) -> Result<SdkTracerProvider, Error> {
             source,
         })?;
     let batch = BatchSpanProcessor::builder(exporter).build();
-    let provider = builder
-        .with_span_processor(TailSampler::new(batch, otlp.shares))
-        .build();
+    let sampler = if otlp.judged {
+        TailSampler::judged(batch, otlp.shares)
+    } else {
+        TailSampler::new(batch, otlp.shares)
+    };
+    sampling::install(&sampler);
+    let provider = builder.with_span_processor(sampler).build();
     past::install(&provider, options.service, otlp.shares);
     Ok(provider)
 }

@@ -320,6 +320,9 @@ impl Link {
                 self.kept(self.desk.set_suspension(suspension).await)?;
             }
             CoordinatorMessage::Goodbye(goodbye) => return Ok(Some(Parting::Goodbye(goodbye))),
+            CoordinatorMessage::RunEnded(ended) => {
+                dr_telemetry::sampling::judge(&ended.trace_id, !ended.passed);
+            }
         }
         Ok(None)
     }

@@ -25,6 +25,8 @@ fn run(origin: Origin, rollout: Rollout) -> RunRecord {
         created: now(),
         started: None,
         finished: None,
+        retries: 0,
+        retried: None,
         explanation: String::new(),
         traceparent: None,
         rollout,

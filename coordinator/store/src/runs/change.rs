@@ -131,6 +131,12 @@ impl Runs<'_> {
         .await
         .during("lift the window of a run that is tried again")?;
         set_state(&mut tx, &run, RunState::Running, "", None).await?;
+        sqlx::query("UPDATE runs SET retries = retries + 1, retried = ?2 WHERE id = ?1")
+            .bind(id.to_string())
+            .bind(micros(now))
+            .execute(&mut *tx)
+            .await
+            .during("count a retry of a run")?;
         audit::append(
             &mut tx,
             now,

@@ -38,6 +38,10 @@ pub struct RunRecord {
     pub started: Option<Timestamp>,
     /// When it ended.
     pub finished: Option<Timestamp>,
+    /// How often it was tried again after it had ended.
+    pub retries: u32,
+    /// When it was last.
+    pub retried: Option<Timestamp>,
     /// Why it stands where it stands; empty if there is nothing to explain.
     pub explanation: String,
     /// The trace that it belongs to.
@@ -122,7 +126,7 @@ impl FromStr for Origin {
 /// Every column and the counts of tasks.
 pub(super) const COLUMNS: &str =
     "SELECT id, plan, plan_hash, slot, work, state, origin, requested_by, reason, created,
-    started, finished, explanation, traceparent, rollout, excluded,
+    started, finished, retries, retried, explanation, traceparent, rollout, excluded,
     (SELECT json_group_object(state, n) FROM (
         SELECT state, count(*) AS n FROM tasks WHERE run = runs.id GROUP BY state)) AS counts
     FROM runs";
@@ -152,6 +156,8 @@ pub(super) fn record(row: &SqliteRow) -> Result<RunRecord> {
         created: time(row, "created")?,
         started: maybe_time(row, "started")?,
         finished: maybe_time(row, "finished")?,
+        retries: get(row, "retries")?,
+        retried: maybe_time(row, "retried")?,
         explanation: get(row, "explanation")?,
         traceparent: get(row, "traceparent")?,
         rollout: json(row, "rollout")?,

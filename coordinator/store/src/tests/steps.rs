@@ -252,6 +252,7 @@ async fn a_retry_takes_only_what_did_not_pass() {
     );
     let again = bench.store.runs().retry(run.id, "ana").await.unwrap();
     assert_eq!(again.state, RunState::Running);
+    assert_eq!((again.retries, again.retried), (1, Some(bench.now())));
     assert_eq!(again.tasks.get(&TaskState::Passed), Some(&1));
     assert_eq!(again.tasks.get(&TaskState::Queued), Some(&1));
     let second = bench.store.tasks().of_run(run.id).await.unwrap().remove(1);
