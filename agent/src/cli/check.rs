@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use dr_proto::model::{CheckKind, Finding, Verdict};
+use dr_terminal::arguments::period;
 use dr_vault::progress::Progress;
 
 use super::evidence;
@@ -43,10 +44,10 @@ struct Sources {
 #[derive(Debug, Args)]
 struct Integrity {
     /// The newest snapshot may be this old
-    #[arg(long, value_name = "TIME", default_value = "24h")]
+    #[arg(long, value_name = "TIME", value_parser = period, default_value = "24h")]
     snapshot_age: Period,
     /// The newest passed drill may be this old
-    #[arg(long, value_name = "TIME", default_value = "35d")]
+    #[arg(long, value_name = "TIME", value_parser = period, default_value = "35d")]
     proof_age: Period,
     /// The most bytes to re-hash; the next check goes on where this one stops
     #[arg(long, value_name = "SIZE", default_value = "20 GiB")]

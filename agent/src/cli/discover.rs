@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use dr_terminal::arguments::period;
 use serde::Serialize;
 
 use crate::config::{self, Overrides, Period, Surroundings};
@@ -16,6 +17,7 @@ use crate::ui::Table;
 
 /// Arguments of `discover`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Example:\n  dr-agent discover /srv --to /etc/drctl/agent.toml")]
 pub(super) struct Arguments {
     /// Where to look
     #[arg(required = true, value_name = "DIR")]
@@ -33,7 +35,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 6)]
     depth: usize,
     /// How long to search
-    #[arg(long, value_name = "TIME", default_value = "60s")]
+    #[arg(long, value_name = "TIME", value_parser = period, default_value = "60s")]
     time: Period,
 }
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use clap::Args;
 use dr_proto::model::{DrillKind, Loss, Report, SourceKind, Verdict};
 use dr_proto::render::Evidence;
+use dr_terminal::arguments::{period, share};
 use dr_vault::progress::Progress;
 
 use super::evidence;
@@ -18,6 +19,9 @@ use crate::ui::progress::watch;
 
 /// Arguments of `drill`.
 #[derive(Debug, Args)]
+#[command(
+    after_long_help = "Examples:\n  dr-agent drill\n  dr-agent drill --kind verify --bytes-budget '50 GiB'\n  dr-agent drill --loss corrupted --hook smoke --junit drill.xml"
+)]
 pub(super) struct Arguments {
     /// `verify` asks everything in place, `restore` also restores into scratch and asks again there
     #[arg(long, value_name = "KIND", default_value = "restore", value_parser = kind)]
@@ -29,21 +33,21 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "SIZE")]
     bytes_budget: Option<Size>,
     /// The time within which all bytes are verified once, by drills with a budget
-    #[arg(long, value_name = "TIME", requires = "bytes_budget")]
+    #[arg(long, value_name = "TIME", value_parser = period, requires = "bytes_budget")]
     bytes_cycle: Option<Period>,
     /// Do not scan tables in place whose digest was proved within this time
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = period)]
     content_cycle: Option<Period>,
     /// What a `restore` drill finds at its target in scratch: `moved`, `deleted`, `truncated` or `corrupted` data
     #[arg(long, value_name = "LOSS", value_parser = Loss::from_str)]
     loss: Option<Loss>,
     /// By how much recall may be below recall at the cut, where another probe version answers
-    #[arg(long, value_name = "SHARE", default_value_t = job::drill::RECALL_TOLERANCE)]
+    #[arg(long, value_name = "SHARE", default_value_t = job::drill::RECALL_TOLERANCE, value_parser = share)]
     recall_tolerance: f64,
     /// Only sources of this kind: `lancedb` or `audit-log`
     #[arg(long, value_name = "KIND", value_parser = SourceKind::from_str)]
     only: Option<SourceKind>,
-    /// Ask the restored copy with this hook of agent.toml as well; can be given several times
+    /// Ask the restored copy with this hook of agent.toml as well; may be given several times
     #[arg(long = "hook", value_name = "NAME")]
     hooks: Vec<String>,
     #[command(flatten)]
@@ -120,6 +124,6 @@ fn print(session: &Session, report: &Report, path: &std::path::Path) -> std::io:
     if ui.is_json() {
         return ui.json(report);
     }
-    ui.data(&report::page(report, ui.has_color(), None))?;
+    ui.data(&report::page(report, ui.has_color(), ui.width()))?;
     ui.data(&format!("report     {}", path.display()))
 }

@@ -23,6 +23,9 @@ use crate::session::Session;
 
 /// Arguments of `init`.
 #[derive(Debug, Args)]
+#[command(
+    after_long_help = "Examples:\n  dr-agent init --generate-recovery-key recovery.key     # then move recovery.key off this host\n  dr-agent init --recovery-recipient age1..."
+)]
 pub(super) struct Arguments {
     /// An age recipient (age1…) whose private half lives off this host; may be given several times, beside those
     /// of the configuration

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use self::run::main;
-use crate::config::{Overrides, Period};
+use crate::config::Overrides;
 use crate::error::Outcome;
 use crate::session::Session;
 use crate::ui::{ColorChoice, Format, Options};
@@ -110,15 +110,6 @@ impl Global {
             identity: self.identity.clone(),
             state_dir: self.state_dir.clone(),
         }
-    }
-}
-
-/// A length of time of a second or more.
-fn positive(text: &str) -> Result<Period, String> {
-    match text.parse::<Period>() {
-        Ok(period) if period.0.as_secs() == 0 => Err("it must be a second or longer".to_owned()),
-        Ok(period) => Ok(period),
-        Err(error) => Err(error.to_string()),
     }
 }
 

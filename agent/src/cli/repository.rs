@@ -280,7 +280,7 @@ async fn stats(session: &Session) -> Outcome {
 
 fn print_stats(session: &Session, stats: &Stats) -> std::io::Result<()> {
     let ui = &session.ui;
-    let mut table = Table::new(&["snapshot", "cut", "files", "size", "stored for it"]);
+    let mut table = Table::new(&["snapshot", "cut", "files", "size", "stored for it"]).figures(&[2, 3, 4]);
     for snapshot in &stats.by_snapshot {
         let mark = if snapshot.suspect.is_some() {
             " (suspect)"

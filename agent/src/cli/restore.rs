@@ -17,6 +17,9 @@ use crate::ui::progress::watch;
 
 /// Arguments of `restore`.
 #[derive(Debug, Args)]
+#[command(
+    after_long_help = "Examples:\n  dr-agent restore --to /srv/restore --dry-run\n  dr-agent restore --source memory --table notes --to /srv/restore\n  dr-agent restore --repository s3://acme-dr/hosts/db-1 --identity recovery.key --to /srv/restore"
+)]
 pub(super) struct Arguments {
     /// The snapshot: `latest`, an id, or the beginning of one
     #[arg(long, value_name = "SNAPSHOT", default_value = "latest")]

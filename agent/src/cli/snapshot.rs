@@ -2,6 +2,7 @@
 
 use clap::Args;
 use dr_proto::model::HoldTerms;
+use dr_terminal::arguments::{period, said};
 use dr_vault::progress::Progress;
 
 use crate::config::{Period, Size};
@@ -10,7 +11,6 @@ use crate::exit::Code;
 use crate::job;
 use crate::session::Session;
 use crate::snapshot::{self, FactsOutcome, HoldOutcome};
-use crate::ui::Tone;
 use crate::ui::progress::watch;
 
 /// The most places of damage that are named on the terminal.
@@ -18,6 +18,9 @@ const MOST_DAMAGE: usize = 8;
 
 /// Arguments of `snapshot`.
 #[derive(Debug, Args)]
+#[command(
+    after_long_help = "Examples:\n  dr-agent snapshot\n  dr-agent snapshot memory --reason pre-upgrade --hold 30d"
+)]
 pub(super) struct Arguments {
     /// Only these sources; all that are configured if none is named
     #[arg(value_name = "SOURCE")]
@@ -29,10 +32,10 @@ pub(super) struct Arguments {
     #[arg(long)]
     no_facts: bool,
     /// Why this snapshot is taken, for whoever reads the list
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = said)]
     reason: Option<String>,
     /// Hold it for so long, such as 30d: retention leaves it alone. The reason is that of the snapshot
-    #[arg(long, value_name = "TIME", requires = "reason", value_parser = super::positive)]
+    #[arg(long, value_name = "TIME", requires = "reason", value_parser = period)]
     hold: Option<Period>,
     /// The cut is right although it looks suspect: you looked at the data. Later ones are compared with it
     #[arg(long, requires = "reason")]
@@ -144,12 +147,11 @@ fn print(session: &Session, outcome: &snapshot::Outcome) -> std::io::Result<()> 
             more => format!(" (and {more} more)"),
         };
         let what = format!("the snapshot is kept, and its data can not be used: {first}{more}");
-        ui.warn(&ui.paint(Tone::Bad, &what));
+        ui.warn(&what);
     }
     if let Some(why) = &outcome.suspect {
-        ui.warn(&ui.paint(
-            Tone::Bad,
-            &format!("this snapshot is SUSPECT and will not be `latest`: {why}"),
+        ui.warn(&format!(
+            "this snapshot is SUSPECT and will not be `latest`: {why}"
         ));
         ui.say("Hint: look at the data; if they are right, take one with --accept --reason TEXT");
     }

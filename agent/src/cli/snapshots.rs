@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use clap::{Args, Subcommand};
 use dr_proto::model::{HoldChange, HoldInfo, HoldTerms};
-use dr_terminal::arguments::said;
+use dr_terminal::arguments::{period, said};
 use dr_vault::{Freshness, Manifest, Repository, SnapshotId, SnapshotInfo};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -13,7 +13,7 @@ use crate::config::{Period, Size};
 use crate::error::{Doing, Outcome};
 use crate::exit::Code;
 use crate::session::Session;
-use crate::ui::{Table, Tone};
+use crate::ui::{Cell, Table, Tone};
 use crate::{hold, job};
 
 /// Arguments of `snapshots`.
@@ -44,7 +44,7 @@ enum Command {
         /// `latest`, an id, or the beginning of one
         snapshot: String,
         /// For how long, such as 30d; until it is released if not given
-        #[arg(long = "for", value_name = "TIME", value_parser = super::positive)]
+        #[arg(long = "for", value_name = "TIME", value_parser = period)]
         lasts: Option<Period>,
         /// Why, for whoever reads the list
         #[arg(long, value_name = "TEXT", value_parser = said)]
@@ -197,11 +197,11 @@ fn listed_entry(
 
 fn print(session: &Session, listed: &[Listed], now: Timestamp) -> std::io::Result<()> {
     let ui = &session.ui;
-    let mut table = Table::new(&["snapshot", "cut", "sources", "files", "size", "notes"]);
+    let mut table = Table::new(&["snapshot", "cut", "sources", "files", "size", "notes"]).figures(&[3, 4]);
     for entry in listed {
         let mut notes = Vec::new();
         if let Some(why) = &entry.suspect {
-            notes.push(ui.paint(Tone::Bad, &format!("suspect: {why}")));
+            notes.push(format!("suspect: {why}"));
         }
         if entry.exact == Some(false) {
             notes.push("window".to_owned());
@@ -209,12 +209,15 @@ fn print(session: &Session, listed: &[Listed], now: Timestamp) -> std::io::Resul
         notes.extend(entry.hold.as_ref().map(|hold| hold.note(now)));
         notes.extend(entry.reason.clone());
         table.row([
-            entry.id.chars().take(12).collect(),
-            format!("{:.0}", entry.cut),
-            entry.sources.join(", "),
-            entry.files.to_string(),
-            Size(entry.bytes).to_string(),
-            notes.join("; "),
+            Cell::from(entry.id.chars().take(12).collect::<String>()),
+            format!("{:.0}", entry.cut).into(),
+            entry.sources.join(", ").into(),
+            entry.files.to_string().into(),
+            Size(entry.bytes).to_string().into(),
+            match entry.suspect {
+                Some(_) => Cell::toned(Tone::Bad, notes.join("; ")),
+                None => notes.join("; ").into(),
+            },
         ]);
     }
     table.print(ui)
@@ -298,7 +301,7 @@ async fn show(session: &Session, repository: &Repository, wanted: &str) -> Outco
     if let Some(why) = &manifest.suspect {
         ui.data(&ui.paint(Tone::Bad, &format!("SUSPECT  {why}")))?;
     }
-    let mut table = Table::new(&["source", "kind", "files", "size", "path", "notes"]);
+    let mut table = Table::new(&["source", "kind", "files", "size", "path", "notes"]).figures(&[2, 3]);
     for source in &manifest.sources {
         table.row([
             source.name.clone(),

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use clap::Args;
+use dr_terminal::arguments::said;
 use serde::Serialize;
 
 use crate::error::{Doing, Failure, Outcome};
@@ -16,7 +17,7 @@ use crate::state::{Holder, Lock};
 #[derive(Debug, Args)]
 pub(super) struct Suspend {
     /// Why, for whoever finds that nothing starts
-    #[arg(long, value_name = "TEXT", default_value = "suspended on the host")]
+    #[arg(long, value_name = "TEXT", default_value = "suspended on the host", value_parser = said)]
     reason: String,
 }
 

@@ -2,4 +2,4 @@
 
 pub mod progress;
 
-pub use dr_terminal::{ColorChoice, Format, LogWriter, Options, Table, Tone, Ui};
+pub use dr_terminal::{Cell, ColorChoice, Format, LogWriter, Options, Table, Tone, Ui};

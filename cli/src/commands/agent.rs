@@ -5,11 +5,11 @@ use dr_proto::model::exit::Code;
 use dr_proto::model::units::Period;
 use dr_proto::model::{HostName, Selector};
 use dr_proto::view::{Agent, AgentState};
-use dr_terminal::arguments::said;
-use dr_terminal::{Table, Tone, Ui};
+use dr_terminal::arguments::{period, said};
+use dr_terminal::{Cell, Table, Tone, Ui};
 use serde::Serialize;
 
-use super::{positive, token};
+use super::token;
 use crate::coordinator::{Coordinator, Terms};
 use crate::error::{Failure, Outcome};
 use crate::session::Session;
@@ -25,6 +25,9 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make a one-time token that enrols a host, or manage tokens
+    #[command(
+        after_long_help = "Examples:\n  drctl agent token --host db-1 --label env=prod > token\n  drctl agent token list"
+    )]
     Token(token::Arguments),
     /// List hosts and where their agents stand
     List {
@@ -43,6 +46,7 @@ enum Command {
         host: HostName,
     },
     /// The host was rebuilt or lost: refuse its old machine and make a token for the new one; labels and history stay
+    #[command(after_long_help = "Example:\n  drctl agent replace db-1 --reason OPS-4411 > token")]
     Replace(Replace),
     /// Refuse a host's certificates from now on and end its streams
     Revoke(Farewell),
@@ -58,7 +62,7 @@ struct Replace {
     #[arg(long, value_name = "TEXT", value_parser = said)]
     reason: String,
     /// How long the token may be used; an hour if not given, 30 days at most
-    #[arg(long, value_name = "TIME", value_parser = positive)]
+    #[arg(long, value_name = "TIME", value_parser = period)]
     valid_for: Option<Period>,
     /// The new machine gets no task and no plan before somebody gives `drctl agent approve`
     #[arg(long)]
@@ -70,7 +74,7 @@ struct Farewell {
     /// The host
     host: HostName,
     /// Why, for the audit log
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = said)]
     reason: String,
 }
 
@@ -186,6 +190,18 @@ fn tone(state: AgentState) -> Tone {
     }
 }
 
+/// What needs somebody first, what is gone last.
+fn urgency(agent: &Agent) -> u8 {
+    match agent.state {
+        AgentState::Lost => 0,
+        AgentState::Connected if !agent.problems.is_empty() => 1,
+        AgentState::Pending => 2,
+        AgentState::Expected | AgentState::Away => 3,
+        AgentState::Connected => 4,
+        AgentState::Revoked | AgentState::Retired => 5,
+    }
+}
+
 fn list(ui: &Ui, agents: &[Agent]) -> std::io::Result<()> {
     let mut table = Table::new(&[
         "host",
@@ -195,23 +211,27 @@ fn list(ui: &Ui, agents: &[Agent]) -> std::io::Result<()> {
         "sources",
         "last seen",
         "notes",
-    ]);
-    for agent in agents {
+    ])
+    .figures(&[4]);
+    let mut sorted: Vec<&Agent> = agents.iter().collect();
+    sorted.sort_by_key(|agent| (urgency(agent), &agent.host));
+    for agent in sorted {
         let mut notes = agent.problems.clone();
         notes.extend(agent.suspended.iter().map(|why| format!("suspended: {why}")));
         table.row([
-            agent.host.clone(),
-            ui.paint(tone(agent.state), &agent.state.to_string()),
-            dash(agent.version.clone()),
-            labels(agent),
+            agent.host.clone().into(),
+            Cell::toned(tone(agent.state), agent.state),
+            dash(agent.version.clone()).into(),
+            labels(agent).into(),
             agent
                 .sources
                 .iter()
                 .filter(|source| source.configured)
                 .count()
-                .to_string(),
-            dash(agent.last_seen.map(short_time)),
-            notes.join("; "),
+                .to_string()
+                .into(),
+            dash(agent.last_seen.map(short_time)).into(),
+            notes.join("; ").into(),
         ]);
     }
     table.print(ui)

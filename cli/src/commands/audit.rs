@@ -67,7 +67,11 @@ async fn list(session: &Session, limit: u32, before: u64) -> Outcome {
         session.answer(&Entries { entries })?;
         return Ok(Code::Done);
     }
-    let mut table = Table::new(&["number", "at", "actor", "action", "subject", "details"]);
+    if entries.is_empty() {
+        session.ui.say("No entries before that number");
+        return Ok(Code::Done);
+    }
+    let mut table = Table::new(&["number", "at", "actor", "action", "subject", "details"]).figures(&[0]);
     for entry in &entries {
         table.row([
             entry.number.to_string(),

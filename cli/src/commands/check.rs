@@ -3,9 +3,9 @@
 use clap::{Args, Subcommand};
 use dr_proto::model::units::Period;
 use dr_proto::model::{CheckKind, CheckWork, Work};
+use dr_terminal::arguments::period;
 
 use super::hosts::Hosts;
-use super::positive;
 use super::wait::{self, Following, Waiting};
 use crate::coordinator::What;
 use crate::error::Outcome;
@@ -36,7 +36,7 @@ struct Check {
     #[arg(long = "source", value_name = "NAME")]
     sources: Vec<String>,
     /// How long each host may take; four hours if not given
-    #[arg(long, value_name = "TIME", value_parser = positive)]
+    #[arg(long, value_name = "TIME", value_parser = period)]
     deadline: Option<Period>,
     /// Start it and do not wait for the answer
     #[arg(long)]

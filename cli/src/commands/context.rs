@@ -6,7 +6,7 @@ use dr_terminal::Table;
 use serde::Serialize;
 
 use crate::contexts::{Context, Contexts};
-use crate::error::Outcome;
+use crate::error::{Class, Failure, Outcome};
 use crate::session::Session;
 
 /// Arguments of `context`.
@@ -64,7 +64,10 @@ pub(super) fn run(session: &Session, arguments: Arguments) -> Outcome {
             let name = name
                 .or_else(|| session.wanted.context.clone())
                 .or(contexts.current.clone());
-            let name = name.unwrap_or_default();
+            let name = name.ok_or_else(|| {
+                Failure::new(Class::NotFound, "no context is the current one")
+                    .hint("`drctl context list` shows them, `drctl context use NAME` chooses one")
+            })?;
             let context = contexts.get(&name, &path)?;
             show(session, &Named { name: &name, context })?;
         }

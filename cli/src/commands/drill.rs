@@ -7,14 +7,14 @@ use dr_proto::model::exit::Code;
 use dr_proto::model::units::{Period, Size};
 use dr_proto::model::{DrillKind, DrillWork, HostName, Loss, SourceKind, Work};
 use dr_proto::view::{Note, RunDetail, Task, TaskEvent};
-use dr_terminal::arguments::said;
-use dr_terminal::{Table, Ui};
+use dr_terminal::arguments::{period, said, share};
+use dr_terminal::{Cell, Table, Ui};
 use serde::Serialize;
 
 use super::hosts::Hosts;
+use super::report;
 use super::run::{self, Cancel};
 use super::wait::{self, Following, Waiting};
-use super::{positive, report};
 use crate::coordinator::{Coordinator, Filter, What, Where};
 use crate::error::{Class, Failure, Outcome};
 use crate::evidence::{self, tone};
@@ -31,6 +31,9 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Rehearse the recovery of one host or of all that match
+    #[command(
+        after_long_help = "Examples:\n  drctl drill start --host db-1 --wait\n  drctl drill start --host db-1 --on drill-runner-1 --loss deleted --wait\n  drctl drill start --select tier=gold --kind verify --wait --junit drill.xml"
+    )]
     Start(Box<Start>),
     /// List drills, newest first, one row a host
     List(List),
@@ -89,15 +92,15 @@ struct Start {
     #[arg(long, value_name = "SIZE")]
     bytes_budget: Option<Size>,
     /// The time within which all bytes are verified once, by drills with a budget
-    #[arg(long, value_name = "TIME", value_parser = positive, requires = "bytes_budget")]
+    #[arg(long, value_name = "TIME", value_parser = period, requires = "bytes_budget")]
     bytes_cycle: Option<Period>,
     /// Do not scan tables in place whose digest was proved within this time
-    #[arg(long, value_name = "TIME", value_parser = positive)]
+    #[arg(long, value_name = "TIME", value_parser = period)]
     content_cycle: Option<Period>,
     /// What a `restore` drill finds at its target in scratch: `moved`, `deleted`, `truncated` or `corrupted` data
     #[arg(long, value_name = "LOSS", value_parser = Loss::from_str)]
     loss: Option<Loss>,
-    /// By how much recall may be below recall at the cut
+    /// By how much recall may be below recall at the cut, where another probe version answers; 0.02 if not given
     #[arg(long, value_name = "SHARE", value_parser = share)]
     recall_tolerance: Option<f64>,
     /// Only sources of this kind: `lancedb` or `audit-log`
@@ -110,10 +113,10 @@ struct Start {
     #[arg(long, value_name = "HOST")]
     confirm: Option<HostName>,
     /// How long each host may take; four hours if not given
-    #[arg(long, value_name = "TIME", value_parser = positive)]
+    #[arg(long, value_name = "TIME", value_parser = period)]
     deadline: Option<Period>,
     /// Why, for whoever reads the list
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = said)]
     reason: Option<String>,
     #[command(flatten)]
     waiting: Waiting,
@@ -127,13 +130,6 @@ struct List {
     /// Over how many of the newest runs
     #[arg(long, short = 'n', value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     last: u32,
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("a share from 0 to 1 is expected".to_owned()),
-    }
 }
 
 pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
@@ -244,7 +240,7 @@ async fn list(session: &Session, arguments: List) -> Outcome {
     } else if drills.is_empty() {
         session
             .ui
-            .say("No drills among the newest runs; -n looks at more");
+            .say("No drills among the newest runs: `drctl drill start` starts one, -n looks at more runs");
     } else {
         table(&session.ui, &drills)?;
     }
@@ -272,17 +268,16 @@ fn table(ui: &Ui, drills: &[Task]) -> std::io::Result<()> {
         "drill", "host", "what", "state", "proof", "rto", "rpo", "finished", "notes",
     ]);
     for task in drills {
-        let notes = [task.cause.clone(), task.explanation.clone()];
         table.row([
-            task.id.clone(),
-            task.host.clone(),
-            dash(task.work.as_ref()),
-            ui.paint(tone(task.state), task.state.name()),
-            dash(task.proof),
-            dash(task.time_to_usable.map(length)),
-            dash(task.rpo.map(length)),
-            dash(task.finished.map(short_time)),
-            notes.into_iter().flatten().collect::<Vec<_>>().join(": "),
+            task.id.clone().into(),
+            task.host.clone().into(),
+            dash(task.work.as_ref()).into(),
+            Cell::toned(tone(task.state), task.state),
+            dash(task.proof).into(),
+            dash(task.time_to_usable.map(length)).into(),
+            dash(task.rpo.map(length)).into(),
+            dash(task.finished.map(short_time)).into(),
+            evidence::note(task).into(),
         ]);
     }
     table.print(ui)

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use dr_proto::model::exit::Code;
 use dr_proto::model::expected;
 use dr_proto::view::InventoryDiff;
-use dr_terminal::{Table, Tone, Ui};
+use dr_terminal::{Cell, Table, Tone, Ui};
 
 use crate::error::{Class, Doing, Failure, Outcome};
 use crate::session::Session;
@@ -97,22 +97,22 @@ fn print(ui: &Ui, diff: &InventoryDiff) -> std::io::Result<()> {
         for host in &diff.missing {
             let tone = if host.overdue { Tone::Bad } else { Tone::Warn };
             table.row([
-                host.host.clone(),
-                ui.paint(tone, "missing"),
-                labels(&host.labels),
-                short_time(host.listed),
-                dash(host.last_seen.map(short_time)),
-                host.reason.clone(),
+                host.host.clone().into(),
+                Cell::toned(tone, "missing"),
+                labels(&host.labels).into(),
+                short_time(host.listed).into(),
+                dash(host.last_seen.map(short_time)).into(),
+                host.reason.clone().into(),
             ]);
         }
         for host in &diff.unexpected {
             table.row([
-                host.host.clone(),
-                ui.paint(Tone::Warn, "unexpected"),
-                labels(&host.labels),
-                dash(host.enrolled.map(short_time)),
-                dash(host.last_seen.map(short_time)),
-                "enrolled, and not in the list".to_owned(),
+                host.host.clone().into(),
+                Cell::toned(Tone::Warn, "unexpected"),
+                labels(&host.labels).into(),
+                dash(host.enrolled.map(short_time)).into(),
+                dash(host.last_seen.map(short_time)).into(),
+                "enrolled, and not in the list".into(),
             ]);
         }
         table.print(ui)?;

@@ -16,7 +16,11 @@ use crate::session::Session;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Give --endpoint, --certificate, --private-key and --trust-bundle. Nothing is saved unless the \
-                        coordinator answers, or --offline is given."
+                        coordinator answers, or --offline is given.",
+    after_long_help = "Give --endpoint, --certificate, --private-key and --trust-bundle. Nothing is saved unless the \
+                        coordinator answers, or --offline is given.\n\nExample:\n  \
+                        drctl login prod --endpoint https://dr.example.net:7443 --certificate ana.pem \\\n      \
+                        --private-key ana.key --trust-bundle ca.pem"
 )]
 pub(crate) struct Arguments {
     /// The context's name; one of that name is replaced

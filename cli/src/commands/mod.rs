@@ -24,10 +24,10 @@ mod version;
 mod wait;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use dr_proto::model::units::Period;
+use dr_terminal::arguments::period;
 use dr_terminal::{ColorChoice, Format, Options};
 
 use crate::contexts::Wanted;
@@ -116,7 +116,7 @@ pub(crate) struct Global {
         env = "DRCTL_TIMEOUT",
         hide_env_values = true,
         default_value = "30s",
-        value_parser = positive
+        value_parser = period
     )]
     pub(crate) timeout: Period,
     /// How results are printed
@@ -159,15 +159,6 @@ impl Global {
             private_key: self.private_key.clone(),
             trust_bundle: self.trust_bundle.clone(),
         }
-    }
-}
-
-/// A length of time above zero.
-fn positive(text: &str) -> Result<Period, String> {
-    match text.parse::<Period>() {
-        Ok(Period(Duration::ZERO)) => Err("it must be longer than nothing".to_owned()),
-        Ok(period) => Ok(period),
-        Err(error) => Err(error.to_string()),
     }
 }
 

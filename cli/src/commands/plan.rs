@@ -9,7 +9,7 @@ use dr_proto::model::exit::Code;
 use dr_proto::model::plan;
 use dr_proto::model::units::Size;
 use dr_proto::view::{Change, Plan, Preview};
-use dr_terminal::{Table, Tone, Ui};
+use dr_terminal::{Cell, Table, Tone, Ui};
 use serde::Serialize;
 
 use crate::coordinator::Coordinator;
@@ -30,6 +30,9 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make or replace plans; one with errors is refused with line, key and reason
+    #[command(
+        after_long_help = "Examples:\n  drctl plan apply --check-only weekly-restore.toml\n  drctl plan preview weekly-restore.toml\n  drctl plan apply weekly-restore.toml"
+    )]
     Apply(Apply),
     /// What the next run of a plan would do: hosts, waves, bytes
     Preview {
@@ -310,7 +313,8 @@ fn print_preview(ui: &Ui, preview: &Preview) -> std::io::Result<()> {
         Size(preview.bytes)
     ))?;
     if !preview.hosts.is_empty() {
-        let mut table = Table::new(&["wave", "host", "on", "work", "sources", "size", "not before"]);
+        let mut table =
+            Table::new(&["wave", "host", "on", "work", "sources", "size", "not before"]).figures(&[0, 5]);
         for host in &preview.hosts {
             table.row([
                 host.wave.to_string(),
@@ -352,20 +356,22 @@ async fn list(session: &Session) -> Outcome {
         "last run",
         "last state",
         "applied by",
-    ]);
+    ])
+    .figures(&[2]);
     for plan in &plans {
         table.row([
-            plan.name.clone(),
+            plan.name.clone().into(),
             if plan.enabled {
-                "yes".to_owned()
+                "yes".into()
             } else {
-                ui.paint(Tone::Warn, "no")
+                Cell::toned(Tone::Warn, "no")
             },
-            plan.hosts.to_string(),
-            dash(plan.next_slot.map(short_time)),
-            dash(plan.last_run.clone()),
-            dash(plan.last_state),
-            plan.applied_by.clone(),
+            plan.hosts.to_string().into(),
+            dash(plan.next_slot.map(short_time)).into(),
+            dash(plan.last_run.clone()).into(),
+            plan.last_state
+                .map_or_else(|| "-".into(), |state| Cell::toned(super::run::tone(state), state)),
+            plan.applied_by.clone().into(),
         ]);
     }
     table.print(ui)?;

@@ -28,6 +28,9 @@ enum Command {
         host: Option<HostName>,
     },
     /// Write it for others to read
+    #[command(
+        after_long_help = "Example:\n  drctl report export 0192b7 --format html --to weekly-restore.html"
+    )]
     Export {
         /// A task's id, a run's id, or the beginning of one
         report: String,

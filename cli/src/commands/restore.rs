@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use dr_proto::model::units::Period;
 use dr_proto::model::{Existing, HostName, RestoreWork, Work};
+use dr_terminal::arguments::{period, said};
 
-use super::positive;
 use super::run::{self, Cancel};
 use super::wait::{self, Following, Waiting};
 use crate::coordinator::{What, Where};
@@ -30,6 +30,11 @@ enum Command {
         following: Following,
     },
     /// Restore
+    #[command(
+        after_long_help = "Examples:\n  drctl restore plan --from db-1 --to /srv/restore\n  \
+                                 drctl restore start --from db-1 --table notes --to /srv/restore --wait\n  \
+                                 drctl restore start --from db-1 --snapshot 0192b7 --to-host db-2 --to /srv/restore --wait"
+    )]
     Start {
         #[command(flatten)]
         wanted: Wanted,
@@ -84,10 +89,10 @@ struct Wanted {
     #[arg(long)]
     fetch_all: bool,
     /// How long it may take; four hours if not given
-    #[arg(long, value_name = "TIME", value_parser = positive)]
+    #[arg(long, value_name = "TIME", value_parser = period)]
     deadline: Option<Period>,
     /// Why, for whoever reads the list
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = said)]
     reason: Option<String>,
 }
 

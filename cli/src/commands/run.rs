@@ -4,7 +4,8 @@ use clap::{Args, Subcommand};
 use dr_proto::model::exit::Code;
 use dr_proto::model::{HostName, RunState};
 use dr_proto::view::{Run, RunDetail};
-use dr_terminal::{Table, Tone, Ui};
+use dr_terminal::arguments::said;
+use dr_terminal::{Cell, Table, Tone, Ui};
 use serde::Serialize;
 
 use super::wait::{self, Following, Waiting};
@@ -25,6 +26,9 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a plan now, as one more slot
+    #[command(
+        after_long_help = "Examples:\n  drctl run start weekly-restore --wait\n  drctl run start weekly-restore --ci --wait --wait-for 4h --junit run.xml"
+    )]
     Start {
         /// The plan
         plan: String,
@@ -78,7 +82,7 @@ pub(super) struct Cancel {
     /// The run's id, or the beginning of it
     run: String,
     /// Why, for the audit log and the hosts
-    #[arg(long, value_name = "TEXT", default_value = "cancelled by an operator")]
+    #[arg(long, value_name = "TEXT", default_value = "cancelled by an operator", value_parser = said)]
     reason: String,
 }
 
@@ -117,7 +121,9 @@ async fn list(session: &Session, arguments: List) -> Outcome {
     if session.ui.is_json() {
         session.answer(&Runs { runs })?;
     } else if runs.is_empty() {
-        session.ui.say("No runs");
+        session.ui.say(
+            "No such runs: `drctl run start PLAN` starts one of a plan, `drctl drill start` one without",
+        );
     } else {
         table(&session.ui, &runs)?;
     }
@@ -128,25 +134,29 @@ async fn list(session: &Session, arguments: List) -> Outcome {
 fn table(ui: &Ui, runs: &[Run]) -> std::io::Result<()> {
     let mut table = Table::new(&[
         "run", "state", "work", "plan", "hosts", "created", "finished", "by", "notes",
-    ]);
+    ])
+    .figures(&[4]);
     for run in runs {
-        let notes = [run.reason.clone(), run.explanation.clone()];
+        // Why it was asked for; and how it ended, if not with a pass.
+        let ended = run.explanation.clone().filter(|_| run.state != RunState::Passed);
+        let notes = [run.reason.clone(), ended];
         table.row([
-            run.id.clone(),
-            ui.paint(tone(run.state), run.state.name()),
-            run.work.clone(),
-            dash(run.plan.clone()),
-            run.task_count().to_string(),
-            short_time(run.created),
-            dash(run.finished.map(short_time)),
-            run.requested_by.clone(),
-            notes.into_iter().flatten().collect::<Vec<_>>().join("; "),
+            run.id.clone().into(),
+            Cell::toned(tone(run.state), run.state),
+            run.work.clone().into(),
+            dash(run.plan.clone()).into(),
+            run.task_count().to_string().into(),
+            short_time(run.created).into(),
+            dash(run.finished.map(short_time)).into(),
+            run.requested_by.clone().into(),
+            notes.into_iter().flatten().collect::<Vec<_>>().join("; ").into(),
         ]);
     }
     table.print(ui)
 }
 
-fn tone(state: RunState) -> Tone {
+/// How a run's state looks.
+pub(super) fn tone(state: RunState) -> Tone {
     match state {
         RunState::Passed => Tone::Good,
         RunState::Failed => Tone::Bad,

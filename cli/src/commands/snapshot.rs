@@ -5,13 +5,12 @@ use dr_proto::model::exit::Code;
 use dr_proto::model::units::{Period, Size};
 use dr_proto::model::{HoldChange, HoldTerms, HoldWork, HostName, SnapshotWork, Work};
 use dr_proto::view::HostSnapshot;
-use dr_terminal::arguments::said;
-use dr_terminal::{Table, Tone, Ui};
+use dr_terminal::arguments::{period, said};
+use dr_terminal::{Cell, Table, Tone, Ui};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::hosts::Hosts;
-use super::positive;
 use super::wait::{self, Following, Waiting};
 use crate::coordinator::{What, Where};
 use crate::error::{Class, Failure, Outcome};
@@ -28,6 +27,9 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Take a snapshot on one host or on all that match
+    #[command(
+        after_long_help = "Examples:\n  drctl snapshot create --host db-1 --reason pre-upgrade --hold 30d --wait\n  drctl snapshot create --select env=prod --wait"
+    )]
     Create(Create),
     /// List snapshots, newest first; suspects and held ones are marked
     List {
@@ -44,6 +46,7 @@ enum Command {
         host: Option<HostName>,
     },
     /// Hold a snapshot: retention leaves it and what it needs alone
+    #[command(after_long_help = "Example:\n  drctl snapshot hold db-1 latest --for 30d --reason pre-upgrade")]
     Hold(Hold),
     /// End every hold on a snapshot
     Release(Release),
@@ -56,7 +59,7 @@ struct Hold {
     /// `latest`, the snapshot's id, or the beginning of it
     snapshot: String,
     /// For how long, such as 30d; until it is released if not given
-    #[arg(long = "for", value_name = "TIME", value_parser = lasting)]
+    #[arg(long = "for", value_name = "TIME", value_parser = period)]
     lasts: Option<Period>,
     /// Why, for whoever reads the list
     #[arg(long, value_name = "TEXT", value_parser = said)]
@@ -81,7 +84,7 @@ struct Release {
 #[derive(Debug, Args)]
 struct Change {
     /// How long the host may take; four hours if not given
-    #[arg(long, value_name = "TIME", value_parser = positive)]
+    #[arg(long, value_name = "TIME", value_parser = period)]
     deadline: Option<Period>,
     /// Ask for it and do not wait until it is done
     #[arg(long)]
@@ -101,27 +104,19 @@ struct Create {
     #[arg(long)]
     reread: bool,
     /// Why, for whoever reads the list
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = said)]
     reason: Option<String>,
     /// Hold it for so long, such as 30d: retention leaves it alone. The reason is that of the snapshot
-    #[arg(long, value_name = "TIME", requires = "reason", value_parser = lasting)]
+    #[arg(long, value_name = "TIME", requires = "reason", value_parser = period)]
     hold: Option<Period>,
     /// The cut is right although it looks suspect: you looked at the data. Later ones are compared with it
     #[arg(long, requires = "reason")]
     accept: bool,
     /// How long each host may take; four hours if not given
-    #[arg(long, value_name = "TIME", value_parser = positive)]
+    #[arg(long, value_name = "TIME", value_parser = period)]
     deadline: Option<Period>,
     #[command(flatten)]
     waiting: Waiting,
-}
-
-/// How long something is held: a second or more.
-fn lasting(text: &str) -> Result<Period, String> {
-    match positive(text) {
-        Ok(period) if period.0.as_secs() == 0 => Err("it must be a second or longer".to_owned()),
-        parsed => parsed,
-    }
 }
 
 #[derive(Serialize)]
@@ -250,25 +245,23 @@ fn find(snapshots: Vec<HostSnapshot>, wanted: &str) -> Result<HostSnapshot, Fail
 }
 
 fn list(ui: &Ui, snapshots: &[HostSnapshot], now: Timestamp) -> std::io::Result<()> {
-    let mut table = Table::new(&["host", "snapshot", "cut", "size", "sources", "notes"]);
+    let mut table = Table::new(&["host", "snapshot", "cut", "size", "sources", "notes"]).figures(&[3]);
     for HostSnapshot { host, snapshot } in snapshots {
         let mut notes = Vec::new();
-        notes.extend(
-            snapshot
-                .suspect
-                .as_ref()
-                .map(|why| ui.paint(Tone::Bad, &format!("suspect: {why}"))),
-        );
+        notes.extend(snapshot.suspect.as_ref().map(|why| format!("suspect: {why}")));
         notes.extend((!snapshot.exact).then(|| "window".to_owned()));
         notes.extend(snapshot.hold.as_ref().map(|hold| hold.note(now)));
         notes.extend(snapshot.reason.clone());
         table.row([
-            host.clone(),
-            snapshot.id.chars().take(12).collect(),
-            short_time(snapshot.cut),
-            Size(snapshot.bytes).to_string(),
-            snapshot.sources.join(", "),
-            notes.join("; "),
+            Cell::from(host.clone()),
+            snapshot.id.chars().take(12).collect::<String>().into(),
+            short_time(snapshot.cut).into(),
+            Size(snapshot.bytes).to_string().into(),
+            snapshot.sources.join(", ").into(),
+            match snapshot.suspect {
+                Some(_) => Cell::toned(Tone::Bad, notes.join("; ")),
+                None => notes.join("; ").into(),
+            },
         ]);
     }
     table.print(ui)

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use dr_proto::model::HostName;
 use dr_proto::model::exit::Code;
 use dr_proto::view::SourceCoverage;
-use dr_terminal::{Table, Tone};
+use dr_terminal::{Cell, Table, Tone};
 use serde::Serialize;
 
 use crate::error::Outcome;
@@ -68,16 +68,16 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Outcome {
             .chain(source.problem.clone())
             .collect();
         table.row([
-            entry.host.clone(),
-            source.name.clone(),
-            source.kind.clone(),
+            entry.host.clone().into(),
+            source.name.clone().into(),
+            source.kind.clone().into(),
             if entry.plans.is_empty() {
-                ui.paint(Tone::Warn, "none")
+                Cell::toned(Tone::Warn, "none")
             } else {
-                entry.plans.join(", ")
+                entry.plans.join(", ").into()
             },
-            source.path.clone(),
-            notes.join("; "),
+            source.path.clone().into(),
+            notes.join("; ").into(),
         ]);
     }
     table.print(ui)?;

@@ -2,7 +2,7 @@
 
 use dr_proto::model::exit::Code;
 use dr_proto::view::{Readiness, Severity, Status};
-use dr_terminal::{Table, Tone, Ui};
+use dr_terminal::{Cell, Table, Tone, Ui};
 use jiff::Timestamp;
 
 use crate::error::Outcome;
@@ -108,21 +108,21 @@ fn readiness(ui: &Ui, all: &[Readiness], now: Timestamp) -> std::io::Result<()> 
         };
         let breached = entry.breached.join(", ");
         table.row([
-            entry.host.clone(),
-            entry.source.clone(),
+            entry.host.clone().into(),
+            entry.source.clone().into(),
             entry
                 .last_snapshot
-                .map_or_else(|| "never".to_owned(), |at| ago(at, now)),
-            entry.proof.to_string(),
+                .map_or_else(|| "never".into(), |at| Cell::from(ago(at, now))),
+            entry.proof.to_string().into(),
             entry
                 .last_proof
-                .map_or_else(|| "never".to_owned(), |at| ago(at, now)),
-            against(entry.rto, entry.rto_objective),
-            against(entry.rpo_worst, entry.rpo_objective),
+                .map_or_else(|| "never".into(), |at| ago(at, now).into()),
+            against(entry.rto, entry.rto_objective).into(),
+            against(entry.rpo_worst, entry.rpo_objective).into(),
             if breached.is_empty() {
-                "-".to_owned()
+                "-".into()
             } else {
-                ui.paint(Tone::Bad, &breached)
+                Cell::toned(Tone::Bad, breached)
             },
         ]);
     }

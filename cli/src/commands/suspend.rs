@@ -3,21 +3,25 @@
 use clap::Args;
 use dr_proto::model::exit::Code;
 use dr_proto::model::units::Period;
+use dr_terminal::arguments::{period, said};
 use serde::Serialize;
 
-use super::positive;
 use crate::error::{Class, Failure, Outcome};
 use crate::session::Session;
 use crate::show::short_time;
 
 /// Arguments of `suspend`.
 #[derive(Debug, Args)]
+#[command(
+    after_long_help = "Examples:\n  drctl suspend --for 2h --reason 'storage maintenance'\n  \
+                             drctl suspend --scope host=db-1 --for 1d --reason OPS-4411"
+)]
 pub(crate) struct Suspend {
     /// For how long, 30 days at most; it ends by itself
-    #[arg(long = "for", value_name = "TIME", default_value = "4h", value_parser = positive)]
+    #[arg(long = "for", value_name = "TIME", default_value = "4h", value_parser = period)]
     length: Period,
     /// Why, for everybody who wonders
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = said)]
     reason: String,
     /// `fleet`, `host=NAME`, or labels such as env=prod
     #[arg(long, value_name = "SCOPE", default_value = "fleet")]

@@ -7,10 +7,10 @@ use dr_proto::model::HostName;
 use dr_proto::model::exit::Code;
 use dr_proto::model::units::Period;
 use dr_proto::view::Token;
+use dr_terminal::arguments::period;
 use dr_terminal::{Table, Ui};
 use serde::Serialize;
 
-use super::positive;
 use crate::coordinator::{Coordinator, Terms};
 use crate::error::Outcome;
 use crate::session::Session;
@@ -35,7 +35,7 @@ struct Create {
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
     /// How long it may be used; an hour if not given, 30 days at most
-    #[arg(long, value_name = "TIME", value_parser = positive)]
+    #[arg(long, value_name = "TIME", value_parser = period)]
     valid_for: Option<Period>,
     /// The host gets no task and no plan before somebody gives `drctl agent approve`
     #[arg(long)]
@@ -78,7 +78,9 @@ pub(super) async fn run(session: &Session, coordinator: &Coordinator, arguments:
             if session.ui.is_json() {
                 session.answer(&Tokens { tokens })?;
             } else if tokens.is_empty() {
-                session.ui.say("No tokens");
+                session
+                    .ui
+                    .say("No tokens: `drctl agent token --host HOST` makes one");
             } else {
                 list(&session.ui, &tokens, (session.now)())?;
             }

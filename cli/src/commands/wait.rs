@@ -7,9 +7,9 @@ use clap::Args;
 use dr_proto::model::exit::Code;
 use dr_proto::model::units::Period;
 use dr_proto::view::Run;
+use dr_terminal::arguments::period;
 use serde::Serialize;
 
-use super::positive;
 use crate::coordinator::{Coordinator, Start, What};
 use crate::error::{Class, Doing, Failure, Outcome};
 use crate::evidence::{self, Evidence, outputs};
@@ -30,7 +30,7 @@ pub(super) struct Waiting {
 #[derive(Debug, Clone, Args)]
 pub(super) struct Following {
     /// Give up waiting after this time, with exit code 2; the work goes on
-    #[arg(long, value_name = "TIME", value_parser = positive)]
+    #[arg(long, value_name = "TIME", value_parser = period)]
     wait_for: Option<Period>,
     /// Cancel the work when a signal ends the wait
     #[arg(long)]

@@ -13,7 +13,7 @@ const MOST: usize = 20;
 pub(crate) fn draw(ui: &Ui, kind: &str, document: &Value) -> std::io::Result<()> {
     match kind {
         "drill" => match serde_json::from_value::<Report>(document.clone()) {
-            Ok(report) => ui.data(page(&report, ui.has_color(), None).trim_end()),
+            Ok(report) => ui.data(page(&report, ui.has_color(), ui.width()).trim_end()),
             Err(_) => raw(ui, document),
         },
         "snapshot" => with(ui, document, snapshot),

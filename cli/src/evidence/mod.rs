@@ -18,7 +18,7 @@ pub(crate) use document::draw;
 pub(crate) use html::html;
 pub(crate) use judge::code;
 pub(crate) use notes::{keep as keep_notes, print as notes};
-pub(crate) use table::{tasks, verdict};
+pub(crate) use table::{note, tasks, verdict};
 
 use crate::coordinator::{CallError, Coordinator};
 

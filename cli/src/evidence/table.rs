@@ -1,8 +1,8 @@
 //! A run's tasks as a table.
 
-use dr_proto::model::RunState;
+use dr_proto::model::{RunState, TaskState};
 use dr_proto::view::{Run, Task};
-use dr_terminal::{Table, Tone, Ui};
+use dr_terminal::{Cell, Table, Tone, Ui};
 
 use super::tone;
 use crate::follow::worst_first;
@@ -21,19 +21,27 @@ pub(crate) fn tasks(ui: &Ui, tasks: &[Task]) -> std::io::Result<()> {
         } else {
             format!("{} on {}", task.host, task.on)
         };
-        let notes = [task.cause.clone(), task.explanation.clone()];
         table.row([
-            host,
-            ui.paint(tone(task.state), task.state.name()),
-            dash(task.proof),
-            dash(task.time_to_usable.map(length)),
-            dash(task.rpo.map(length)),
-            dash(task.finished.map(short_time)),
-            task.id.clone(),
-            notes.into_iter().flatten().collect::<Vec<_>>().join(": "),
+            host.into(),
+            Cell::toned(tone(task.state), task.state),
+            dash(task.proof).into(),
+            dash(task.time_to_usable.map(length)).into(),
+            dash(task.rpo.map(length)).into(),
+            dash(task.finished.map(short_time)).into(),
+            task.id.clone().into(),
+            note(task).into(),
         ]);
     }
     table.print(ui)
+}
+
+/// Why a task stands where it stands. A pass says nothing: `drill explain` and JSON have its words.
+pub(crate) fn note(task: &Task) -> String {
+    if task.state == TaskState::Passed {
+        return String::new();
+    }
+    let words = [task.cause.clone(), task.explanation.clone()];
+    words.into_iter().flatten().collect::<Vec<_>>().join(": ")
 }
 
 /// The last line: how the run stands.

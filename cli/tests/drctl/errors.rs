@@ -94,7 +94,7 @@ async fn nobody_there_is_69_and_says_where() {
 async fn silence_ends_after_the_timeout() {
     let machine = Machine::new().await;
     let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut command = machine.command(&["status", "--timeout", "300ms"]);
+    let mut command = machine.command(&["status", "--timeout", "1s"]);
     command.env(
         "DRCTL_ENDPOINT",
         format!("https://{}", mute.local_addr().unwrap()),

@@ -48,6 +48,25 @@ async fn tables_and_json_are_as_they_were_agreed() {
 }
 
 #[tokio::test]
+async fn a_pass_is_quiet_in_tables_and_explained_where_somebody_asks() {
+    let machine = Machine::new().await;
+    for arguments in [&["run", "show", "0192"][..], &["drill", "list"][..]] {
+        let table = machine.run(arguments).await.ends(0);
+        assert!(!table.out.contains("the agent's answer"), "{}", table.out);
+    }
+    machine
+        .run(&["drill", "explain", "0192", "--host", "db-1"])
+        .await
+        .ends(0)
+        .says("passed: the agent's answer");
+    machine
+        .run(&["drill", "list", "--output", "json"])
+        .await
+        .ends(0)
+        .says("the agent's answer");
+}
+
+#[tokio::test]
 async fn what_changes_something_says_so_and_sends_what_was_asked() {
     let machine = Machine::new().await;
     machine
@@ -198,6 +217,16 @@ async fn work_is_asked_for_as_it_was_said() {
         .await
         .ends(64)
         .says("--reason");
+    for (length, why) in [("500ms", "a second or longer"), ("1500ms", "whole seconds")] {
+        machine
+            .run(&[
+                "snapshot", "hold", "db-1", "0192b", "--for", length, "--reason", "OPS-1",
+            ])
+            .await
+            .ends(64)
+            .says("--for")
+            .says(why);
+    }
     let hold = asked(&[
         "snapshot", "hold", "db-1", "0192b", "--for", "2d", "--reason", "OPS-1", "--detach",
     ])

@@ -99,6 +99,7 @@ fn source(name: &str, kind: &str, path: &str) -> v1::Source {
         path: text(path),
         problem: String::new(),
         configured: true,
+        damaged: false,
     }
 }
 
@@ -349,6 +350,7 @@ pub(crate) fn note(task: &str, second: i64, said: &str) -> v1::Note {
 pub(crate) fn ended_run() -> v1::RunDetail {
     let passed = v1::Task {
         finished: at(150),
+        explanation: text("the agent's answer"),
         proof: v1::ProofLevel::Restored.into(),
         time_to_usable: seconds(42),
         rpo: seconds(900),

@@ -173,7 +173,7 @@ async fn a_signal_cancels_the_work_where_that_was_asked_for() {
 async fn a_wait_has_an_end_of_its_own() {
     let machine = Machine::new().await;
     machine
-        .run(&["run", "start", "weekly", "--wait", "--wait-for", "200ms"])
+        .run(&["run", "start", "weekly", "--wait", "--wait-for", "1s"])
         .await
         .ends(2)
         .says("the work goes on");
@@ -184,7 +184,7 @@ async fn a_wait_has_an_end_of_its_own() {
             "weekly",
             "--wait",
             "--wait-for",
-            "200ms",
+            "1s",
             "--output",
             "json",
         ])

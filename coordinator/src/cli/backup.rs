@@ -20,7 +20,7 @@ pub(super) struct Arguments {
     /// The folder for the copy, instead of the configured one
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
-    /// An age public key that can read it, instead of the configured ones; may be repeated
+    /// An age public key that can read it, instead of the configured ones; may be given several times
     #[arg(long = "recipient", value_name = "KEY")]
     recipients: Vec<String>,
 }

@@ -14,7 +14,8 @@ pub mod start;
 mod table;
 mod ui;
 
-pub use failure::{Classify, Failure, Said, causes, in_one_line};
+pub use dr_proto::causes::{causes, in_one_line};
+pub use failure::{Classify, Failure, Said};
 pub use page::page;
-pub use table::Table;
+pub use table::{Cell, Table};
 pub use ui::{ColorChoice, Format, LogWriter, Options, Tone, Ui};

@@ -12,6 +12,9 @@ const DEFAULT_WIDTH: u16 = 140;
 /// The most findings of one check on a page; the report has more.
 const MOST_FINDINGS: usize = 8;
 
+/// A page is never narrower: words one below the other can not be read.
+const NARROWEST: u16 = 80;
+
 /// Draws the report. `colour` paints verdicts; `width` is the terminal's, if there is one.
 pub fn page(report: &Report, colour: bool, width: Option<u16>) -> String {
     let mut out = String::new();
@@ -205,7 +208,7 @@ fn plain_table(width: Option<u16>) -> Table {
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(width.unwrap_or(DEFAULT_WIDTH));
+    table.set_width(width.map_or(DEFAULT_WIDTH, |width| width.max(NARROWEST)));
     table
 }
 

@@ -63,13 +63,12 @@ pub fn misunderstood(error: &clap::Error, arguments: &[OsString]) -> Code {
         ..Options::default()
     });
     let text = error.render();
-    let shown = if ui.has_color() {
-        text.ansi().to_string()
-    } else {
-        text.to_string()
+    let shown = |color| match color {
+        true => text.ansi().to_string(),
+        false => text.to_string(),
     };
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match ui.data(&shown) {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match ui.data(&shown(ui.has_color())) {
             Ok(()) => Code::Done,
             Err(_) => Code::Internal,
         },
@@ -78,7 +77,7 @@ pub fn misunderstood(error: &clap::Error, arguments: &[OsString]) -> Code {
             Code::Usage
         }
         _ => {
-            ui.complain(&shown);
+            ui.complain(&shown(ui.has_colored_talk()));
             Code::Usage
         }
     }

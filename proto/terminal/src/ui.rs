@@ -46,6 +46,8 @@ pub struct Options {
 pub struct Ui {
     options: Options,
     color: bool,
+    /// Talk may go elsewhere than results.
+    color_talk: bool,
     pub(crate) bars: Option<MultiProgress>,
     out: Sink,
     err: Sink,
@@ -68,20 +70,38 @@ pub enum Tone {
     Strong,
 }
 
+impl Tone {
+    fn paint(self, text: &str, color: bool) -> String {
+        if !color {
+            return text.to_owned();
+        }
+        let code = match self {
+            Self::Good => "32",
+            Self::Warn => "33",
+            Self::Bad => "31;1",
+            Self::Dim => "2",
+            Self::Strong => "1",
+        };
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    }
+}
+
 impl Ui {
     /// The process's own terminal.
     pub fn new(options: Options) -> Self {
-        let terminal = io::stderr().is_terminal();
-        let live = terminal && !options.ci && !options.quiet && options.format == Format::Table;
+        // A dumb terminal can neither move its cursor nor show colours.
+        let able = |terminal: bool| terminal && !console::is_dumb() && !options.ci;
+        let live = able(io::stderr().is_terminal()) && !options.quiet && options.format == Format::Table;
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let color = match options.color {
+        let colored = |terminal: bool| match options.color {
             ColorChoice::Always => !options.ci,
             ColorChoice::Never => false,
-            ColorChoice::Auto => !options.ci && !no_color && io::stdout().is_terminal(),
+            ColorChoice::Auto => !no_color && able(terminal),
         };
         Self {
             options,
-            color,
+            color: colored(io::stdout().is_terminal()),
+            color_talk: colored(io::stderr().is_terminal()),
             bars: live.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr())),
             out: sink(io::stdout()),
             err: sink(io::stderr()),
@@ -97,6 +117,7 @@ impl Ui {
         Self {
             options,
             color: false,
+            color_talk: false,
             bars: None,
             out: sink(out),
             err: sink(err),
@@ -118,19 +139,26 @@ impl Ui {
         self.color
     }
 
-    /// A piece of text in a tone, if colours are on.
+    /// How wide the terminal is that shows results; `None` without one.
+    pub fn width(&self) -> Option<u16> {
+        let terminal = console::Term::stdout();
+        let size = terminal.is_term().then(|| terminal.size_checked()).flatten();
+        size.map(|(_, width)| width).filter(|width| *width > 0)
+    }
+
+    /// A piece of a result in a tone, if results may carry colours.
     pub fn paint(&self, tone: Tone, text: &str) -> String {
-        if !self.color {
-            return text.to_owned();
-        }
-        let code = match tone {
-            Tone::Good => "32",
-            Tone::Warn => "33",
-            Tone::Bad => "31;1",
-            Tone::Dim => "2",
-            Tone::Strong => "1",
-        };
-        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        tone.paint(text, self.color)
+    }
+
+    /// Whether talk may carry colours.
+    pub(crate) fn has_colored_talk(&self) -> bool {
+        self.color_talk
+    }
+
+    /// A piece of talk in a tone, if talk may carry colours.
+    pub(crate) fn paint_talk(&self, tone: Tone, text: &str) -> String {
+        tone.paint(text, self.color_talk)
     }
 
     /// A result: a line, or several, on stdout.
@@ -154,7 +182,7 @@ impl Ui {
     /// A warning on stderr; silent with `--output json`, where the result carries it.
     pub fn warn(&self, text: &str) {
         if !self.is_json() {
-            self.complain(&format!("{} {text}", self.paint(Tone::Warn, "Warning:")));
+            self.complain(&format!("{} {text}", self.paint_talk(Tone::Warn, "Warning:")));
         }
     }
 

@@ -8,6 +8,7 @@ use dr_proto::model::exit::Code;
 use dr_proto::model::units::Period;
 use dr_proto::model::{Domain, HostName, Identity, Role};
 use dr_terminal::Ui;
+use dr_terminal::arguments::period;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -37,7 +38,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NAME", default_value = "admin")]
     operator: HostName,
     /// How long both certificates are valid. A running coordinator renews its own
-    #[arg(long, value_name = "PERIOD", default_value = "90d")]
+    #[arg(long, value_name = "TIME", value_parser = period, default_value = "90d")]
     valid: Period,
 }
 

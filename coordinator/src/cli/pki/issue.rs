@@ -8,6 +8,7 @@ use dr_proto::model::exit::Code;
 use dr_proto::model::units::Period;
 use dr_proto::model::{HostName, Identity, Role};
 use dr_terminal::Ui;
+use dr_terminal::arguments::period;
 use jiff::Timestamp;
 
 use super::{Written, files_of, make_folder, refuse_existing, write_issued};
@@ -27,7 +28,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// How long it is valid: 90d for people and coordinators, 7d for agents if it is left out
-    #[arg(long, value_name = "PERIOD")]
+    #[arg(long, value_name = "TIME", value_parser = period)]
     valid: Option<Period>,
     /// A signing request (PKCS #10, PEM) of a holder whose key stays with them: only the public key is taken from it
     #[arg(long, value_name = "FILE")]
