@@ -115,14 +115,14 @@ impl Neighbours {
     #[track_caller]
     fn ask(&self, what: &str, to: &Path, more: &[&str]) -> Value {
         let asked = match what {
-            "start" => self.start("db-2", to, more),
+            "start" => self.restored("db-2", to, more),
             _ => self.give(what, "db-2", to, more),
         };
         asked.expect_code(0).json()["tasks"][0]["report"].clone()
     }
 
     /// `drctl restore start --wait` from `db-1` to a folder of a host, however it ends.
-    fn start(&self, host: &str, to: &Path, more: &[&str]) -> Finished {
+    fn restored(&self, host: &str, to: &Path, more: &[&str]) -> Finished {
         self.give("start", host, to, &[&["--wait"], more].concat())
     }
 
@@ -175,7 +175,7 @@ fn a_neighbour_with_the_key_restores_all_a_source_a_table_or_a_glob() {
     assert!(restored.iter().all(|(path, hash)| live.logs[path] == *hash));
 
     let to = allowed(&neighbours.with_key.0).join("no-table");
-    let missing = neighbours.start("db-2", &to, &["--table", "nothing"]);
+    let missing = neighbours.restored("db-2", &to, &["--table", "nothing"]);
     assert_ne!(missing.code(), 0);
     missing.expect_said(&["nothing", "tool_calls"]);
     assert!(!to.exists());
@@ -211,7 +211,7 @@ fn a_plan_is_what_the_restore_then_does() {
     let written = files::files(&to.join("memory"));
     assert_eq!(plan["files"].as_u64(), Some(written.len() as u64));
 
-    let again = neighbours.start("db-2", &to, &table);
+    let again = neighbours.restored("db-2", &to, &table);
     assert_ne!(
         again.code(),
         0,
@@ -228,7 +228,7 @@ fn without_the_key_or_the_hosts_leave_nothing_is_restored() {
         return dr_tests::skip(case, NOT_BUILT);
     };
     let denied = allowed(&neighbours.without.0).join("denied");
-    let refused = neighbours.start("db-3", &denied, &[]).expect_code(77);
+    let refused = neighbours.restored("db-3", &denied, &[]).expect_code(77);
     assert_eq!(refused.json()["tasks"][0]["cause"], "denied");
     refused.expect_said(&["key"]);
     assert!(!denied.exists());
@@ -245,7 +245,7 @@ fn without_the_key_or_the_hosts_leave_nothing_is_restored() {
         (allowed(host).join("link").join("x"), "restore_into"),
         (PathBuf::from("/etc/drctl-must-not-be"), "restore_into"),
     ] {
-        let refused = neighbours.start("db-2", &target, &[]).expect_code(77);
+        let refused = neighbours.restored("db-2", &target, &[]).expect_code(77);
         let task = &refused.json()["tasks"][0];
         assert_eq!(
             (&task["state"], &task["cause"]),

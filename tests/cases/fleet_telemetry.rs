@@ -12,6 +12,8 @@ use dr_tests::process::{Finished, run};
 use dr_tests::prometheus::{Page, Programs, Sample, get};
 use dr_tests::{binaries, files, wait};
 
+use crate::fleet_trouble::connected;
+
 const NOT_BUILT: &str = "dr-coordinator, drctl or dr-agent is not built";
 const DEADLINE: Duration = Duration::from_secs(240);
 
@@ -342,6 +344,7 @@ fn is_failed_slot(span: &Span) -> bool {
 }
 
 /// Nobody waits for the end of what the scheduler starts, and nothing of it is sampled: it is sent because it failed.
+/// What passed on another host within the same run is sent with it, and a retry is a span of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scheduled_drill_that_fails_is_sent_from_its_slot_down() {
     let case = "a_scheduled_drill_that_fails_is_sent_from_its_slot_down";
@@ -353,9 +356,13 @@ async fn a_scheduled_drill_that_fails_is_sent_from_its_slot_down() {
     let Some((host, _unpacked)) = host(&fleet, "db-1", &telemetry(&collector, failed_only)) else {
         return dr_tests::skip(case, "no agent or no fixture");
     };
-    let agent = Agent::start(&host);
+    let Some((sound, _unpacked_too)) = self::host(&fleet, "db-2", &telemetry(&collector, failed_only)) else {
+        return dr_tests::skip(case, "no agent or no fixture");
+    };
+    let agents = [Agent::start(&host), Agent::start(&sound)];
+    connected(&fleet, 2).await;
     let _taken = fleet
-        .drctl(&["snapshot", "create", "--host", "db-1", "--wait"])
+        .drctl(&["snapshot", "create", "--select", "*", "--wait"])
         .expect_code(0);
     files::riddle(&host.repository_dir().join("packs"));
     let plan = fleet.path().join("minutely.toml");
@@ -380,17 +387,30 @@ async fn a_scheduled_drill_that_fails_is_sent_from_its_slot_down() {
     assert_eq!(slot.attributes["state"], "failed");
     let run = fleet.ask(&["run", "show", &slot.attributes["run"]]);
     assert_eq!(run["run"]["trace_id"], *slot.trace, "{run:#}");
-    let below = |spans: &[Span]| {
-        spans
-            .iter()
-            .any(|span| span.name == "drill verify" && span.parent == slot.id && span.failed)
+    let drill_below = |spans: &[Span], parent: &str, failed: bool| {
+        let is_it = |span: &&Span| span.name == "drill verify" && span.parent == parent;
+        spans.iter().filter(is_it).any(|span| span.failed == failed)
     };
-    let spans = collector.wait_for(DEADLINE, below).await;
+    let both = |spans: &[Span]| drill_below(spans, &slot.id, true) && drill_below(spans, &slot.id, false);
+    let spans = collector.wait_for(DEADLINE, both).await;
     assert!(
         spans.iter().all(|span| span.name != "snapshot"),
         "what passed is not sent"
     );
-    let _ended = agent.stop().expect_code(0);
+    let _again = fleet
+        .drctl(&["run", "retry", &slot.attributes["run"], "--wait"])
+        .expect_code(1);
+    let retry = |spans: &[Span]| {
+        let is_it = |span: &&Span| span.name == "retry" && span.parent == slot.id;
+        spans.iter().find(is_it).map(|span| span.id.clone())
+    };
+    let tried = |spans: &[Span]| retry(spans).is_some_and(|retry| drill_below(spans, &retry, true));
+    let spans = collector.wait_for(DEADLINE, tried).await;
+    let told = spans.iter().filter(|span| span.id == slot.id).count();
+    assert_eq!(told, 1, "a trace holds each span once");
+    for agent in agents {
+        let _ended = agent.stop().expect_code(0);
+    }
 }
 
 /// Names that a coordinator always tells, whatever has happened so far.
