@@ -40,7 +40,7 @@ impl LogFacts {
 
     /// Whether everything could be read: without it soundness says little.
     pub fn is_complete(&self) -> bool {
-        self.findings.count(FaultKind::Unreadable) == 0
+        self.findings.weighing(Weight::Unread) == 0
     }
 
     /// What the next verification compares with; store it with the snapshot.
@@ -247,13 +247,25 @@ pub enum FaultKind {
     Unreadable,
 }
 
+/// What a finding says of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Weight {
+    /// The log is worth what it was; a reader may stumble here.
+    Word,
+    /// What lies here was not read, so that nothing is known of it.
+    Unread,
+    /// The log is disproved.
+    Break,
+}
+
 impl FaultKind {
-    /// Whether it disproves the log; the others are worth a word.
-    pub const fn is_break(self) -> bool {
-        !matches!(
-            self,
-            Self::BlankLine | Self::NonstandardNumber | Self::DuplicateKey | Self::Unreadable
-        )
+    /// What it says of the log.
+    pub const fn weight(self) -> Weight {
+        match self {
+            Self::BlankLine | Self::NonstandardNumber | Self::DuplicateKey => Weight::Word,
+            Self::OverlongLine | Self::TooLarge | Self::Unreadable => Weight::Unread,
+            _ => Weight::Break,
+        }
     }
 
     /// Its name in reports.
@@ -361,12 +373,8 @@ pub struct Findings {
 impl Findings {
     /// Counts a finding, and keeps it while fewer than `most` of its weight are kept: words never push out breaks.
     pub(crate) fn add(&mut self, finding: Finding, most: usize) {
-        let kind = finding.fault.kind();
-        *self.counts.entry(kind).or_default() += 1;
-        let alike = |other: &&Finding| other.fault.kind().is_break() == kind.is_break();
-        if self.kept.iter().filter(alike).count() < most {
-            self.kept.push(finding);
-        }
+        *self.counts.entry(finding.fault.kind()).or_default() += 1;
+        self.keep(finding, most);
     }
 
     /// Appends those of a later segment.
@@ -375,16 +383,13 @@ impl Findings {
             *self.counts.entry(kind).or_default() += count;
         }
         for finding in other.kept {
-            let breaks = finding.fault.kind().is_break();
-            if self
-                .kept
-                .iter()
-                .filter(|kept| kept.fault.kind().is_break() == breaks)
-                .count()
-                < most
-            {
-                self.kept.push(finding);
-            }
+            self.keep(finding, most);
+        }
+    }
+
+    fn keep(&mut self, finding: Finding, most: usize) {
+        if self.of(finding.fault.kind().weight()).count() < most {
+            self.kept.push(finding);
         }
     }
 
@@ -395,9 +400,14 @@ impl Findings {
 
     /// How many that disprove the log.
     pub fn breaks(&self) -> u64 {
+        self.weighing(Weight::Break)
+    }
+
+    /// How many of one weight.
+    pub fn weighing(&self, weight: Weight) -> u64 {
         self.counts
             .iter()
-            .filter(|(kind, _)| kind.is_break())
+            .filter(|(kind, _)| kind.weight() == weight)
             .map(|(_, count)| count)
             .sum()
     }
@@ -415,5 +425,12 @@ impl Findings {
     /// The first of them, in the order of the log.
     pub fn kept(&self) -> &[Finding] {
         &self.kept
+    }
+
+    /// The first of one weight, in the order of the log.
+    pub fn of(&self, weight: Weight) -> impl Iterator<Item = &Finding> {
+        self.kept
+            .iter()
+            .filter(move |finding| finding.fault.kind().weight() == weight)
     }
 }

@@ -40,7 +40,7 @@ mod verify;
 pub use capture::{Captured, Movement, Segment, capture};
 pub use continuity::{Continuity, Standing};
 pub use encoding::Encoding;
-pub use facts::{Fault, FaultKind, Finding, LogFacts};
+pub use facts::{Fault, FaultKind, Finding, LogFacts, Weight};
 pub use options::{
     Algorithm, Canonical, CaptureLimits, ChainConfig, Format, Input, LogOptions, ReadLimits, VerifyOptions,
 };
