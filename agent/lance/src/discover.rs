@@ -176,7 +176,7 @@ impl Visit<'_> {
                 }
                 FileType::Directory => any |= self.table_or_folder(&below, depth + 1)?,
                 FileType::RegularFile => files.push(below),
-                FileType::Symlink => self.exclude(below, Exclusion::SymbolicLink, 1),
+                FileType::Symlink => self.link(below),
                 _ => self.exclude(below, Exclusion::Special, 1),
             }
         }
@@ -184,6 +184,23 @@ impl Visit<'_> {
             self.contents.loose.append(&mut files);
         }
         Ok(any)
+    }
+
+    /// A link is not followed. One that leads a reader to a table that lies elsewhere is told apart: that table exists
+    /// for the application, and for no snapshot.
+    fn link(&mut self, path: String) {
+        let leads = self.shown.join(&path);
+        let is_table = std::fs::metadata(leads.join(VERSIONS)).is_ok_and(|found| found.is_dir());
+        let inside = match (leads.canonicalize(), self.shown.canonicalize()) {
+            (Ok(leads), Ok(root)) => leads.starts_with(root),
+            _ => false,
+        };
+        let reason = if is_table && !inside {
+            Exclusion::LinkedTable
+        } else {
+            Exclusion::SymbolicLink
+        };
+        self.exclude(path, reason, 1);
     }
 
     fn table_or_folder(&mut self, path: &str, depth: usize) -> Result<bool, Error> {

@@ -320,6 +320,8 @@ pub enum Exclusion {
     Unpublished,
     /// Symbolic links are not followed.
     SymbolicLink,
+    /// A symbolic link that leads to a table outside of the database: LanceDB follows it, a snapshot does not.
+    LinkedTable,
     /// Neither a file nor a folder.
     Special,
     /// A table without any manifest: what an interrupted drop left, or what is just being created.
@@ -340,6 +342,9 @@ impl fmt::Display for Exclusion {
             Self::VersionHint => "version hint",
             Self::Unpublished => "not published yet",
             Self::SymbolicLink => "symbolic link",
+            Self::LinkedTable => {
+                "a table behind a symbolic link, which is not followed: mount it there, or make where it leads to a source"
+            }
             Self::Special => "neither file nor folder",
             Self::HalfDropped => "no manifest: half-dropped or being created",
             Self::Damaged => "damaged version",

@@ -64,18 +64,22 @@ pub fn base_paths(manifest: &[u8], from: &Path, to: &Path) -> Result<Option<Vec<
 
 /// The new spelling of a base path, `None` if it does not lie in `from`.
 fn moved(spelled: &str, from: &Path, to: &Path) -> Option<String> {
-    let path = normal(&local_path(spelled)?);
-    let from = normal(from);
-    let inside = match path.strip_prefix(&from) {
-        Ok(inside) => inside.to_owned(),
-        Err(_) => inside_by_tail(&path, &from)?,
-    };
+    let inside = inside(spelled, from)?;
     let target = if inside.as_os_str().is_empty() {
         normal(to)
     } else {
         normal(to).join(inside)
     };
     Some(target.to_str()?.to_owned())
+}
+
+/// Where a base path leads within a database that lay at `root`, relative to it; `None` if it leads elsewhere.
+pub fn inside(spelled: &str, root: &Path) -> Option<PathBuf> {
+    let (path, root) = (normal(&local_path(spelled)?), normal(root));
+    match path.strip_prefix(&root) {
+        Ok(inside) => Some(inside.to_owned()),
+        Err(_) => inside_by_tail(&path, &root),
+    }
 }
 
 /// A relative path was relative to its creator's working directory: `data/db/docs.lance` lies in `/srv/data/db`.
@@ -86,23 +90,25 @@ fn inside_by_tail(path: &Path, from: &Path) -> Option<PathBuf> {
     Some(parts[at..].iter().collect())
 }
 
-/// A file that was patched.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What was done to the manifests of a restored database. Their paths are relative to it.
+#[derive(Debug, Default)]
 pub struct Patched {
-    /// The manifest, relative to the database.
-    pub path: String,
+    /// Those that were patched.
+    pub manifests: Vec<String>,
+    /// Those that cannot be decoded and are as they came.
+    pub undecodable: Vec<(String, DecodeError)>,
 }
 
 /// Rewrites the base paths in all manifests of a restored database.
 ///
 /// # Errors
-/// When a manifest cannot be read, decoded or replaced.
-pub fn tree(restored: &Path, from: &Path, to: &Path) -> Result<Vec<Patched>, Error> {
+/// When a manifest cannot be read or replaced.
+pub fn tree(restored: &Path, from: &Path, to: &Path) -> Result<Patched, Error> {
     let root = Dir::open(restored).map_err(|source| Error::OpenDatabase {
         path: restored.to_owned(),
         source,
     })?;
-    let mut patched = Vec::new();
+    let mut patched = Patched::default();
     for table in discover::contents(&root, restored)?.tables {
         let folder = restored.join(&table).join(VERSIONS);
         let items = match root
@@ -124,18 +130,21 @@ pub fn tree(restored: &Path, from: &Path, to: &Path) -> Result<Vec<Patched>, Err
                 path: path.clone(),
                 source,
             })?;
-            let changed = base_paths(&bytes, from, to).map_err(|source| Error::Decode {
-                path: path.clone(),
-                source,
-            })?;
+            let shown = format!("{table}/{VERSIONS}/{}", item.name);
+            let changed = match base_paths(&bytes, from, to) {
+                Ok(changed) => changed,
+                // It is as it was on the host: the other tables must come back nevertheless.
+                Err(error) => {
+                    patched.undecodable.push((shown, error));
+                    continue;
+                }
+            };
             if let Some(changed) = changed {
                 replace(&path, &changed).map_err(|source| Error::Patch {
                     path: path.clone(),
                     source,
                 })?;
-                patched.push(Patched {
-                    path: format!("{table}/{VERSIONS}/{}", item.name),
-                });
+                patched.manifests.push(shown);
             }
         }
     }

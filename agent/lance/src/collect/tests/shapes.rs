@@ -250,6 +250,13 @@ fn what_is_not_taken_is_named() {
     );
     made.file("t.lance/_versions/d9223372036854775809.manifest", b"x");
     std::os::unix::fs::symlink("t.lance", made.path().join("linked.lance")).unwrap();
+    let elsewhere = Made::new();
+    elsewhere.table("moved.lance");
+    std::os::unix::fs::symlink(
+        elsewhere.path().join("moved.lance"),
+        made.path().join("moved.lance"),
+    )
+    .unwrap();
     let collected = made.collect();
     let reasons: Vec<_> = collected
         .excluded
@@ -259,6 +266,7 @@ fn what_is_not_taken_is_named() {
     let expected = [
         ("gone.lance", Exclusion::HalfDropped, 0),
         ("linked.lance", Exclusion::SymbolicLink, 1),
+        ("moved.lance", Exclusion::LinkedTable, 1),
         ("other", Exclusion::Foreign, 0),
         ("t.lance/_versions", Exclusion::OlderVersions, 2),
         ("t.lance/_versions", Exclusion::DetachedVersions, 1),
