@@ -42,6 +42,10 @@ struct Record {
     /// Facts, holds, drills and ledger entries that this host stored since the newest snapshot.
     #[serde(default)]
     records: BTreeSet<String>,
+    /// Snapshots that were the newest once and then gone, though nothing was taken after them: whatever is committed
+    /// since does not bring them back.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    lost: BTreeSet<SnapshotId>,
 }
 
 /// The record of one location.
@@ -67,6 +71,7 @@ impl Heads {
             fingerprint,
             newest: None,
             records: BTreeSet::new(),
+            lost: BTreeSet::new(),
         };
         let record = match read(&path)? {
             Some(record) => {
@@ -97,6 +102,28 @@ impl Heads {
     /// What this host stored since.
     pub(crate) fn records(&self) -> Vec<Key> {
         self.record().records.iter().map(Key::new).collect()
+    }
+
+    /// The file that this is kept in. Removed, it makes this host forget.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Snapshots that an older state put back has taken away.
+    pub(crate) fn lost(&self) -> BTreeSet<SnapshotId> {
+        self.record().lost.clone()
+    }
+
+    /// Notes that a snapshot is lost.
+    pub(crate) fn lose(&self, snapshot: SnapshotId) -> Result<()> {
+        self.change(|record| {
+            record.lost.insert(snapshot);
+        })
+    }
+
+    /// Notes that lost snapshots are there again.
+    pub(crate) fn find_again(&self, snapshots: &BTreeSet<SnapshotId>) -> Result<()> {
+        self.change(|record| record.lost.retain(|lost| !snapshots.contains(lost)))
     }
 
     /// Remembers a newer snapshot; its manifest names what was stored before it.

@@ -174,6 +174,18 @@ pub async fn run(
             .sync_index()
             .await
             .map_err(Error::step("bring the index up to date"))?;
+        // What a lost pack held is stored again, or every later snapshot would lack it, too.
+        let packs = repository
+            .sync_packs()
+            .await
+            .map_err(Error::step("see which packs are there"))?;
+        if !packs.unnamed.is_empty() {
+            // What they hold is used, so an index has to name them: for readers, and for the next backup.
+            repository
+                .rebuild_index()
+                .await
+                .map_err(Error::step("name packs that no index names"))?;
+        }
         let options = WriterOptions {
             uploads: request.uploads,
             counters: Arc::clone(&counters),

@@ -150,12 +150,12 @@ impl SourceBackup {
             match self.previous.body().await {
                 Body::Chunks(chunks) => {
                     let ids: Vec<_> = chunks.iter().map(|chunk| chunk.id).collect();
-                    let located = self
+                    let held = self
                         .repository
-                        .locate_many(&ids)
+                        .holds_many(&ids)
                         .await
                         .map_err(Error::step("look up chunks"))?;
-                    let held = located.iter().take_while(|location| location.is_some()).count();
+                    let held = held.iter().take_while(|held| **held).count();
                     let carried = chunks.get(..held).unwrap_or_default();
                     carried.iter().for_each(|chunk| digest.add(chunk));
                     send(parts, carried.to_vec()).await?;

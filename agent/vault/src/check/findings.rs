@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::storage::Key;
-use crate::{ChunkId, SnapshotId};
+use crate::{ChunkId, SnapshotId, layout};
 
 /// Most files that one finding lists.
 pub const MAX_AFFECTED: usize = 100;
@@ -166,6 +166,36 @@ impl Findings {
         finding.affected_count += 1;
         if finding.affected.len() < MAX_AFFECTED {
             finding.affected.push(affected);
+        }
+    }
+
+    /// Notes that index objects which are gone are not missed, unless a chunk is that no other names. For when every
+    /// list has been walked.
+    pub(super) fn relieve_indexes(&mut self) {
+        let unnamed = |finding: &Finding| {
+            finding.problem == Problem::NotIndexed && finding.severity == Severity::Damage
+        };
+        if self.list.iter().any(unnamed) {
+            return;
+        }
+        let gone = |finding: &&mut Finding| {
+            finding.problem == Problem::Missing && finding.object.as_str().starts_with(layout::INDEX)
+        };
+        for finding in self.list.iter_mut().filter(gone) {
+            finding.severity = Severity::Warning;
+            finding.what.push_str("; others name what it named");
+        }
+    }
+
+    /// Notes that nothing suffers from a problem of an object, unless something does.
+    pub(super) fn relieve(&mut self, object: &Key, problem: Problem) {
+        let found = self.by_object.get(&(object.clone(), problem)).copied();
+        let Some(finding) = found.and_then(|at| self.list.get_mut(at)) else {
+            return;
+        };
+        if finding.affected_count == 0 {
+            finding.severity = Severity::Warning;
+            finding.what.push_str("; no snapshot needs it");
         }
     }
 

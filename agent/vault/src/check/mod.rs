@@ -148,7 +148,10 @@ async fn check(repository: &Repository, depth: Depth, progress: &Progress) -> Re
         Depth::Full => read_packs(repository, &mut packs, None, progress).await?,
     };
     packs.bad.report(&mut findings);
-    lists(repository, &chain, &packs, &mut findings).await?;
+    if lists(repository, &chain, &packs, &mut findings).await? {
+        packs.bad.relieve(&mut findings);
+        findings.relieve_indexes();
+    }
     let (list, findings_not_listed) = findings.finish();
     Ok(Report {
         depth,
@@ -186,11 +189,20 @@ async fn read_packs(
 }
 
 /// Walks the lists of all snapshots: chunks that no index knows, and files that suffer from bad packs. Lists that
-/// several snapshots share are walked once as long as nothing is wrong with them.
-async fn lists(repository: &Repository, chain: &Chain, packs: &Packs, findings: &mut Findings) -> Result<()> {
+/// several snapshots share are walked once as long as nothing is wrong with them. Answers whether all could be read.
+async fn lists(
+    repository: &Repository,
+    chain: &Chain,
+    packs: &Packs,
+    findings: &mut Findings,
+) -> Result<bool> {
     let mut sound: HashSet<Digest> = HashSet::new();
+    let mut all = true;
     for (info, manifest) in chain.snapshots.iter().rev() {
-        let Some(manifest) = manifest else { continue };
+        let Some(manifest) = manifest else {
+            all = false;
+            continue;
+        };
         let mut rest = manifest.clone();
         rest.sources.retain(|source| !sound.contains(&source.tree.hash));
         let mut suffering: HashSet<String> = HashSet::new();
@@ -204,6 +216,7 @@ async fn lists(repository: &Repository, chain: &Chain, packs: &Packs, findings: 
             snapshot::blame(&info.id, &need, packs, findings);
         })
         .await?;
+        all &= stops.is_empty();
         suffering.extend(stops.iter().map(|stop| stop.source.clone()));
         snapshot::note_stops(&info.id, stops, findings)?;
         let fine = rest
@@ -212,7 +225,7 @@ async fn lists(repository: &Repository, chain: &Chain, packs: &Packs, findings: 
             .filter(|source| !suffering.contains(&source.name));
         sound.extend(fine.map(|source| source.tree.hash));
     }
-    Ok(())
+    Ok(all)
 }
 
 #[cfg(test)]

@@ -114,7 +114,7 @@ async fn indexes(
 
 fn missing_indexes(indexes: &HashSet<IndexId>, chain: &Chain, findings: &mut Findings) {
     for index in chain.indexes().filter(|index| !indexes.contains(index)) {
-        let what = "a snapshot's backup wrote it and it is gone: it can be rebuilt from the packs";
+        let what = "a snapshot's backup wrote it and it is gone: the next snapshot has its packs named again";
         findings.note(&layout::index(&index), Problem::Missing, what);
     }
 }

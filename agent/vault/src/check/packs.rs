@@ -29,6 +29,13 @@ struct Bad {
     chunks: Option<HashSet<ChunkId>>,
 }
 
+impl Bad {
+    /// By listing alone: nothing relies on it any more.
+    fn is_lost(&self) -> bool {
+        matches!(self.problem, Problem::Missing | Problem::WrongSize)
+    }
+}
+
 impl BadPacks {
     pub(super) fn is_empty(&self) -> bool {
         self.packs.is_empty()
@@ -38,7 +45,12 @@ impl BadPacks {
         self.packs.contains_key(pack)
     }
 
+    /// What listing said stays; reading it tells besides which chunks are hit.
     fn add(&mut self, pack: PackId, problem: Problem, what: String, chunks: Option<HashSet<ChunkId>>) {
+        if let Some(known) = self.packs.get_mut(&pack).filter(|known| known.is_lost()) {
+            known.chunks = chunks;
+            return;
+        }
         self.packs.insert(
             pack,
             Bad {
@@ -62,6 +74,14 @@ impl BadPacks {
             findings.note(&layout::pack(pack), bad.problem, bad.what.clone());
         }
     }
+
+    /// Says of packs that are gone or cut short, and that no snapshot needs any more, that nothing is lost: backups do
+    /// not rely on them. Of those with wrong bytes nobody would know before reading them, so they stay damage.
+    pub(super) fn relieve(&self, findings: &mut Findings) {
+        for (pack, bad) in self.packs.iter().filter(|(_, bad)| bad.is_lost()) {
+            findings.relieve(&layout::pack(pack), bad.problem);
+        }
+    }
 }
 
 /// The packs of the repository, listed and named by the index.
@@ -78,23 +98,17 @@ impl Packs {
         repository: &Repository,
         findings: &mut Findings,
     ) -> Result<Self, crate::Error> {
-        let mut packs = Self::default();
-        let mut listing = repository.storage().list(layout::PACKS);
-        while let Some(meta) = listing.next().await {
-            let meta = meta.map_err(|error| storage_error(repository, error))?;
-            match layout::parse_pack(&meta.key) {
-                Some(pack) => {
-                    packs.listed.insert(pack, meta.size);
-                }
-                None => findings.note(&meta.key, Problem::Strange, "its name is not that of a pack"),
-            }
+        let compared = repository.sync_packs().await?;
+        for key in &compared.strange {
+            findings.note(key, Problem::Strange, "its name is not that of a pack");
         }
-        let mut named = HashSet::new();
-        for pack in repository.indexed_packs().await? {
-            named.insert(pack.id);
-            let wanted = u64::from(pack.size);
+        let mut packs = Self {
+            listed: compared.listed,
+            bad: BadPacks::default(),
+        };
+        for pack in compared.lost {
+            let wanted = pack.size;
             match packs.listed.get(&pack.id) {
-                Some(size) if *size == wanted => {}
                 Some(size) => {
                     let what = format!("it has {size} bytes, {wanted} were written");
                     packs.bad.add(pack.id, Problem::WrongSize, what, None);
@@ -105,11 +119,12 @@ impl Packs {
                 }
             }
         }
-        for pack in packs.listed.keys().filter(|pack| !named.contains(*pack)) {
+        for pack in &compared.unnamed {
             findings.note(
                 &layout::pack(pack),
                 Problem::NotIndexed,
-                "no index names it: an interrupted backup left it, or an index object is lost",
+                "no index names it: an interrupted backup left it, or an index object is lost; the next snapshot has it \
+                 named again",
             );
         }
         Ok(packs)

@@ -108,6 +108,9 @@ async fn find_objects(
         blame(snapshot, &need, &packs, &mut findings);
     })
     .await?;
+    if stops.is_empty() {
+        findings.relieve_indexes();
+    }
     note_stops(snapshot, stops, &mut findings)?;
     let bytes = needed.iter().filter_map(|pack| packs.listed.get(pack)).sum();
     Ok(ObjectsReport {

@@ -106,7 +106,8 @@ impl Chain {
         if let Freshness::RolledBack { expected, found } = fresh {
             let newest = found.map_or_else(|| "there is none".to_owned(), |id| format!("the newest is {id}"));
             let what = format!(
-                "this host remembers it as the newest and it is gone, {newest}: an older state of the repository was put back, or it was removed"
+                "this host remembers it as the newest and it is gone, {newest}: an older state of the repository was put back, or it was removed; if that was on purpose, remove {} to forget it",
+                repository.memory().display()
             );
             findings.note(
                 &Key::new(format!("{}*-{expected}", layout::SNAPSHOTS)),

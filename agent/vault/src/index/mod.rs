@@ -115,6 +115,8 @@ pub(crate) struct LocalIndex {
     change: Mutex<()>,
     /// A segment was found damaged and dropped: what it covered must be downloaded again.
     incomplete: AtomicBool,
+    /// Packs that index objects name and the store does not hold, or not whole.
+    lost: RwLock<Arc<HashSet<PackId>>>,
 }
 
 impl LocalIndex {
@@ -138,6 +140,7 @@ impl LocalIndex {
             segments: RwLock::new(Arc::new(segments)),
             change: Mutex::new(()),
             incomplete: AtomicBool::new(false),
+            lost: RwLock::default(),
         })
     }
 
@@ -180,12 +183,23 @@ impl LocalIndex {
         self.incomplete.swap(false, Ordering::AcqRel)
     }
 
-    /// Whether any pack holds the chunk.
+    /// Remembers which packs are lost, until the next time that somebody looks: nothing relies on them.
+    pub(crate) fn set_lost(&self, packs: HashSet<PackId>) {
+        *self.lost.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(packs);
+    }
+
+    fn lost(&self) -> Arc<HashSet<PackId>> {
+        Arc::clone(&self.lost.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether any pack that is not lost holds the chunk.
     pub(crate) fn contains(&self, chunk: &ChunkId, buffer: &mut Vec<u8>) -> Result<bool> {
+        let lost = self.lost();
         for segment in self.segments().iter() {
             let mut found = false;
-            let looked = segment.find(chunk, buffer, |_| {
-                found = true;
+            let looked = segment.find(chunk, buffer, |record| {
+                found |=
+                    lost.is_empty() || !lost.contains(&PackId::from_bytes(segment.pack(record.pack)?.id));
                 Ok(())
             });
             if let Err(error) = looked {
@@ -197,7 +211,7 @@ impl LocalIndex {
         Ok(false)
     }
 
-    /// All places where the chunk is; usually one.
+    /// All places where the chunk is; usually one. Those in lost packs come last.
     pub(crate) fn locate(&self, chunk: &ChunkId) -> Result<Vec<Location>> {
         let mut buffer = Vec::new();
         let mut found = Vec::new();
@@ -212,6 +226,10 @@ impl LocalIndex {
             if let Err(error) = looked {
                 self.drop_if_damaged(segment, error)?;
             }
+        }
+        let lost = self.lost();
+        if !lost.is_empty() {
+            found.sort_by_key(|location| lost.contains(&location.pack));
         }
         Ok(found)
     }

@@ -48,6 +48,10 @@ impl ChunkCache {
         }
     }
 
+    pub(super) fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
     /// The chunks, in the order asked. What several callers want at once is fetched once.
     pub(super) async fn get(&self, ids: &[ChunkId]) -> Vec<Result<Bytes>> {
         let wanted = self.look_up(ids);

@@ -311,6 +311,32 @@ impl SourceReader {
         }
     }
 
+    /// Whether the repository still holds every chunk of a file, by its index and by the packs that were there when
+    /// [`Repository::sync_packs`] last looked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Spool`], and [`Error::Unavailable`] if the local index can not be read.
+    pub async fn is_held(&self, node: &Node) -> Result<bool, Error> {
+        let mut next = node.chunks.start;
+        while next < node.chunks.end {
+            let of = node.clone();
+            let from = next - node.chunks.start;
+            let placed = self.on_spool(move |spool| spool.chunks(&of, from, STEP)).await?;
+            let ids: Vec<ChunkId> = placed.iter().map(|chunk| chunk.id).collect();
+            let Some(first) = placed.first() else { break };
+            let held = self.cache.repository().holds_many(&ids).await;
+            if held
+                .map_err(|source| self.read_error(node, first, source))?
+                .contains(&false)
+            {
+                return Ok(false);
+            }
+            next += placed.len() as u64;
+        }
+        Ok(true)
+    }
+
     /// The content of a file as [`std::io::Read`], for threads that may block.
     pub fn file(&self, node: Node, runtime: tokio::runtime::Handle) -> FileReader {
         FileReader::new(self.clone(), node, runtime)

@@ -5,7 +5,7 @@
 //! A pack is stored before the index object that names it. What a crash leaves between is a pack that no index
 //! names: dead weight, or, when it was the index object that got lost, the way to get it back.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -22,7 +22,7 @@ use crate::id::{ChunkId, Digest, IndexId, PackId};
 use crate::index::{IndexStats, IndexedPack, Location, Source, object};
 use crate::layout;
 use crate::pack::{self, Contents, FooterEntry, TRAILER_LEN};
-use crate::storage::ObjectMeta;
+use crate::storage::{Key, ObjectMeta};
 
 /// How many index objects are downloaded at once: each can have some MiB.
 const DOWNLOADS: usize = 3;
@@ -33,6 +33,19 @@ pub(crate) const FLUSH_RECORDS: usize = 64 << 10;
 const SEGMENT_RECORDS: usize = 4 * FLUSH_RECORDS;
 /// What is read of a pack's end at first: most footers fit.
 pub(crate) const TAIL: u64 = 64 << 10;
+
+/// The packs of a repository: what the store lists, beside what the index names.
+#[derive(Debug, Clone, Default)]
+pub struct PackListing {
+    /// Those that are there, with their sizes.
+    pub listed: HashMap<PackId, u64>,
+    /// Those that the index names and that are gone, or have another size than was written.
+    pub lost: Vec<IndexedPack>,
+    /// Those that no index names: an interrupted backup left them, or an index object is lost.
+    pub unnamed: Vec<PackId>,
+    /// Objects among them whose names are those of no pack.
+    pub strange: Vec<Key>,
+}
 
 impl Repository {
     /// Brings the local index up to date: downloads new index objects, drops those that vanished.
@@ -171,6 +184,59 @@ impl Repository {
     pub async fn locate_many(&self, chunks: &[ChunkId]) -> Result<Vec<Option<Location>>> {
         let all = self.locate_all(chunks.to_vec()).await?;
         Ok(all.into_iter().map(|places| places.into_iter().next()).collect())
+    }
+
+    /// Which chunks the repository holds, in the order asked: in packs that were there when
+    /// [`Repository::sync_packs`] last looked.
+    ///
+    /// # Errors
+    ///
+    /// Only if the local index can not be read.
+    pub async fn holds_many(&self, chunks: &[ChunkId]) -> Result<Vec<bool>> {
+        let chunks = chunks.to_vec();
+        self.with_index(move |index| {
+            let mut buffer = Vec::new();
+            chunks
+                .iter()
+                .map(|chunk| index.contains(chunk, &mut buffer))
+                .collect()
+        })
+        .await
+    }
+
+    /// Compares the packs that the index names with those that the store lists. From then on what only a lost pack
+    /// holds counts as not held: the next backup that meets it stores it again, and reading begins elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// The store's, and if the local index can not be read.
+    pub async fn sync_packs(&self) -> Result<PackListing> {
+        let listed = self.inner.list(layout::PACKS).await?;
+        let mut packs = PackListing::default();
+        for meta in listed {
+            match layout::parse_pack(&meta.key) {
+                Some(pack) => drop(packs.listed.insert(pack, meta.size)),
+                None => packs.strange.push(meta.key),
+            }
+        }
+        let (mut lost, mut named) = (HashSet::new(), HashSet::new());
+        for pack in self.indexed_packs().await? {
+            named.insert(pack.id);
+            if packs.listed.get(&pack.id) != Some(&u64::from(pack.size)) {
+                lost.insert(pack.id);
+                packs.lost.push(pack);
+            }
+        }
+        let unnamed = packs.listed.keys().filter(|pack| !named.contains(*pack));
+        packs.unnamed = unnamed.copied().collect();
+        if !lost.is_empty() {
+            tracing::warn!(
+                packs = lost.len(),
+                "packs that the index names are gone or cut short"
+            );
+        }
+        self.inner.index.set_lost(lost);
+        Ok(packs)
     }
 
     /// All places of each chunk. A damaged part of the local index is downloaded again.

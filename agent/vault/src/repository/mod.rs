@@ -45,6 +45,7 @@ use crate::writer::{ChunkWriter, WriterOptions};
 
 pub use config::Config;
 pub(crate) use index::FLUSH_RECORDS;
+pub use index::PackListing;
 #[cfg(test)]
 pub(crate) use index::TAIL as FOOTER_READ;
 pub use intents::{Intent, IntentKind};

@@ -10,7 +10,7 @@
 //! A manifest is one PUT, after all that it needs. A crash before it leaves chunks that nothing refers to; a crash
 //! after it leaves a committed snapshot that the memory of heads learns of on the next look.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -144,8 +144,15 @@ impl Repository {
     }
 
     async fn latest(&self, snapshots: &[SnapshotInfo]) -> Result<SnapshotInfo> {
-        for info in snapshots.iter().rev() {
-            let manifest = self.manifest_of(info).await?;
+        for (older, info) in snapshots.iter().enumerate().rev() {
+            let manifest = match self.manifest_of(info).await {
+                Ok(manifest) => manifest,
+                Err(error) => {
+                    return Err(self
+                        .no_latest(error, snapshots.get(..older).unwrap_or_default())
+                        .await);
+                }
+            };
             let suspect = manifest.suspect.is_some() || manifest.sources.iter().any(|s| s.suspect.is_some());
             if !suspect {
                 return Ok(info.clone());
@@ -153,6 +160,26 @@ impl Repository {
             tracing::info!(snapshot = %info.id, "passed over: suspect");
         }
         Err(self.not_found("latest", snapshots))
+    }
+
+    /// What stands in for `latest` is for somebody to choose: an older state is another state.
+    async fn no_latest(&self, error: Error, older: &[SnapshotInfo]) -> Error {
+        let Error::Damaged { object, reason } = error else {
+            return error;
+        };
+        let mut instead = "no older one opens".to_owned();
+        for info in older.iter().rev() {
+            if self
+                .manifest_of(info)
+                .await
+                .is_ok_and(|manifest| manifest.suspect.is_none())
+            {
+                instead = format!("name an older one, such as {} of {:.0}", info.id, info.time);
+                break;
+            }
+        }
+        let reason = format!("{reason}; it is the newest, so that there is no `latest`: {instead}");
+        Error::Damaged { object, reason }
     }
 
     fn not_found(&self, wanted: &str, snapshots: &[SnapshotInfo]) -> Error {
@@ -181,6 +208,7 @@ impl Repository {
     /// What failed; the snapshot may then be there or not, and a repeat is harmless.
     pub async fn commit(&self, mut manifest: Manifest) -> Result<SnapshotId> {
         let snapshots = self.snapshots().await?;
+        self.note_lost(&snapshots).await?;
         manifest.format = crate::FORMAT_VERSION;
         manifest.repository = self.id();
         manifest.cipher = self.inner.config.cipher;
@@ -256,24 +284,61 @@ impl Repository {
     /// The store's, or [`Error::Damaged`] where the chain has to be followed and can not.
     pub async fn freshness(&self) -> Result<Freshness> {
         let snapshots = self.snapshots().await?;
-        let newest = snapshots.last();
+        let found = snapshots.last().map(|newest| newest.id);
+        let fresh = self.compare(&snapshots).await?;
+        if let (Freshness::Fresh | Freshness::Unknown, Some(newest)) = (&fresh, found) {
+            self.remember(newest).await?;
+        }
+        // What came after an older state was put back does not make up for what is gone.
+        let listed: BTreeSet<SnapshotId> = snapshots.iter().map(|s| s.id).collect();
+        let lost = self.inner.heads.lost();
+        if !lost.is_disjoint(&listed) {
+            let inner = Arc::clone(&self.inner);
+            let again = listed.clone();
+            blocking(move || inner.heads.find_again(&again)).await?;
+        }
+        Ok(match lost.difference(&listed).next() {
+            Some(expected) if fresh == Freshness::Fresh => Freshness::RolledBack {
+                expected: *expected,
+                found,
+            },
+            _ => fresh,
+        })
+    }
+
+    /// What is listed, beside the newest that this host remembers.
+    async fn compare(&self, snapshots: &[SnapshotInfo]) -> Result<Freshness> {
         let Some(expected) = self.inner.heads.newest() else {
-            if let Some(newest) = newest {
-                self.remember(newest.id).await?;
-            }
             return Ok(Freshness::Unknown);
         };
         let there = snapshots.iter().any(|s| s.id == expected);
-        match newest {
-            Some(newest) if there || self.descends(&snapshots, expected).await? => {
-                self.remember(newest.id).await?;
-                Ok(Freshness::Fresh)
-            }
-            _ => Ok(Freshness::RolledBack {
-                expected,
-                found: newest.map(|s| s.id),
-            }),
+        if there || self.descends(snapshots, expected).await? {
+            return Ok(Freshness::Fresh);
         }
+        Ok(Freshness::RolledBack {
+            expected,
+            found: snapshots.last().map(|newest| newest.id),
+        })
+    }
+
+    /// Keeps in mind what an older state put back has taken away, before another snapshot becomes the newest.
+    async fn note_lost(&self, snapshots: &[SnapshotInfo]) -> Result<()> {
+        let lost = match self.compare(snapshots).await {
+            Ok(Freshness::RolledBack { expected, .. }) => Some(expected),
+            Ok(_) => None,
+            // It is not listed, and what would lead to it can not be read.
+            Err(error) if error.is_damage() => self.inner.heads.newest(),
+            Err(error) => return Err(error),
+        };
+        let Some(lost) = lost else { return Ok(()) };
+        tracing::warn!(snapshot = %lost, "this host remembers it as the newest and it is gone: an older state of the repository was put back");
+        let inner = Arc::clone(&self.inner);
+        blocking(move || inner.heads.lose(lost)).await
+    }
+
+    /// Where this host keeps what it remembers of the repository. Removed, the file makes it forget.
+    pub fn memory(&self) -> &std::path::Path {
+        self.inner.heads.path()
     }
 
     /// Whether a chain of links leads from the newest snapshot to one that is no longer listed: then retention took

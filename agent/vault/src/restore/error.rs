@@ -31,6 +31,14 @@ pub enum Error {
         /// The sources looked through.
         sources: Vec<String>,
     },
+    /// Some paths select nothing, beside others that do: what was wanted would come back in part only.
+    #[error("nothing fits {}, in none of {}: leave it out or correct it", patterns.join(", "), sources.join(", "))]
+    NothingFits {
+        /// The patterns.
+        patterns: Vec<String>,
+        /// The sources looked through.
+        sources: Vec<String>,
+    },
     /// Several sources for one directory.
     #[error("{} sources can not become one directory {}: choose one, or a directory with one folder for each", sources.len(), target.display())]
     SeveralSources {

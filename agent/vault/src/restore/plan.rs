@@ -135,6 +135,16 @@ pub async fn plan(
             plan.place(repository, record, target, method, extent).await?;
         }
     }
+    let unmet: Vec<String> = matcher
+        .unmet()
+        .filter_map(|place| Some(plan.selection.paths.get(place)?.to_string()))
+        .collect();
+    if !unmet.is_empty() && !plan.placements.is_empty() {
+        return Err(Error::NothingFits {
+            patterns: unmet,
+            sources: sources.iter().map(|source| source.name.clone()).collect(),
+        });
+    }
     if plan.placements.is_empty() {
         return Err(Error::NothingSelected {
             sources: sources.iter().map(|source| source.name.clone()).collect(),

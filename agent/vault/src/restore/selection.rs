@@ -28,6 +28,13 @@ pub enum Pattern {
     Glob(String),
 }
 
+impl std::fmt::Display for Pattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Prefix(text) | Self::Glob(text)) = self;
+        f.write_str(text)
+    }
+}
+
 impl Selection {
     /// Everything.
     pub fn whole() -> Self {
@@ -70,9 +77,10 @@ impl Selection {
                     })
             }
         };
-        let patterns = self.paths.iter().map(compile).collect::<Result<_, _>>()?;
+        let met = |pattern: Compiled| Sought { pattern, met: false };
+        let patterns = self.paths.iter().map(|pattern| compile(pattern).map(met));
         Ok(Matcher {
-            patterns,
+            patterns: patterns.collect::<Result<_, _>>()?,
             within: None,
         })
     }
@@ -83,9 +91,15 @@ enum Compiled {
     Glob(glob::Pattern),
 }
 
+/// A pattern, and whether any entry has met it.
+struct Sought {
+    pattern: Compiled,
+    met: bool,
+}
+
 /// Tells selected entries, asked for in order.
 pub(super) struct Matcher {
-    patterns: Vec<Compiled>,
+    patterns: Vec<Sought>,
     /// The topmost selected entry that was met last.
     within: Option<TreePath>,
 }
@@ -106,14 +120,28 @@ impl Matcher {
         if self.patterns.is_empty() {
             return if path.is_root() { Match::Top } else { Match::Below };
         }
-        if self.within.as_ref().is_some_and(|top| path.is_within(top)) {
-            return Match::Below;
+        let below = self.within.as_ref().is_some_and(|top| path.is_within(top));
+        let mut selected = false;
+        // Within what is selected only those are asked that nothing has met yet.
+        for sought in self.patterns.iter_mut().filter(|sought| !(below && sought.met)) {
+            let meets = sought.pattern.matches(path);
+            sought.met |= meets;
+            selected |= meets;
         }
-        if self.patterns.iter().any(|pattern| pattern.matches(path)) {
+        if below {
+            Match::Below
+        } else if selected {
             self.within = Some(path.clone());
-            return Match::Top;
+            Match::Top
+        } else {
+            Match::Out
         }
-        Match::Out
+    }
+
+    /// Patterns that no entry has met, of no source: by their place among those of the selection.
+    pub(super) fn unmet(&self) -> impl Iterator<Item = usize> {
+        let unmet = self.patterns.iter().enumerate().filter(|(_, sought)| !sought.met);
+        unmet.map(|(place, _)| place)
     }
 
     pub(super) fn is_everything(&self) -> bool {
@@ -205,6 +233,22 @@ mod tests {
             judged(&Selection::whole().path("**/x.lance"), &paths),
             [Out, Out, Out, Out, Top, Out]
         );
+    }
+
+    #[test]
+    fn what_selects_nothing_is_known() {
+        let selection = Selection::whole()
+            .path("a")
+            .path("a/b")
+            .path("*.txt")
+            .path("none");
+        let mut matcher = selection.compile().unwrap();
+        for path in ["", "a", "a/b", "a/c", "d.log"] {
+            matcher.judge(&path.parse().unwrap());
+        }
+        matcher.rewind();
+        assert_eq!(matcher.judge(&"x.txt".parse().unwrap()), Match::Top);
+        assert_eq!(matcher.unmet().collect::<Vec<_>>(), [3]);
     }
 
     #[test]

@@ -184,6 +184,14 @@ fn is_empty(target: &Path, mounted: bool) -> std::io::Result<bool> {
 }
 
 fn is_mount_point(path: &Path) -> bool {
+    use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+    let asked = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
+    if let Ok(found) = asked
+        && found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT)
+    {
+        return found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
+    }
+    // A kernel before 5.8: what another folder of the same file system is mounted on looks like any folder.
     let device = |path: &Path| fs::metadata(path).ok().map(|metadata| metadata.dev());
     match (device(path), path.parent().and_then(device)) {
         (Some(own), Some(parent)) => own != parent,

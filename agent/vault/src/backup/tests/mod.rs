@@ -143,6 +143,50 @@ async fn a_chunk_that_the_repository_lost_is_stored_again() {
     assert_eq!(contents(&repository, &second.id).await, memory.expected());
 }
 
+/// The index still names them: without a look at the store every later snapshot would lack what they held.
+#[tokio::test]
+async fn what_a_lost_or_cut_pack_held_is_stored_again_and_heals_older_snapshots() {
+    for cut in [false, true] {
+        let bench = Bench::new();
+        let repository = bench.init().await;
+        let memory = database();
+        let first = store(&repository, &[&memory], None).await.unwrap();
+        for pack in bench.names("packs/").await {
+            let bytes = bench.object(&pack).await;
+            bench.storage.delete(&pack).await.unwrap();
+            if cut {
+                bench.overwrite(&pack, bytes[..bytes.len() / 2].to_vec()).await;
+            }
+        }
+        bench.clock.advance(SignedDuration::from_hours(1));
+        let second = store(&repository, &[&memory], Some(first.id)).await.unwrap();
+        assert_eq!(second.stats.files_read, 3);
+        let (repository, _cache) = bench.open_afresh().await;
+        for id in [&first.id, &second.id] {
+            assert_eq!(contents(&repository, id).await, memory.expected());
+        }
+        is_sound(&repository).await;
+    }
+}
+
+#[tokio::test]
+async fn packs_that_lost_their_index_are_named_again_by_the_next_backup() {
+    let bench = Bench::new();
+    let repository = bench.init().await;
+    let memory = database();
+    let first = store(&repository, &[&memory], None).await.unwrap();
+    for index in bench.names("index/").await {
+        bench.storage.delete(&index).await.unwrap();
+    }
+    bench.clock.advance(SignedDuration::from_hours(1));
+    let second = store(&repository, &[&memory], Some(first.id)).await.unwrap();
+    assert_eq!(second.stats.chunks_new, 0, "everything is there");
+    let (repository, _cache) = bench.open_afresh().await;
+    assert!(!bench.names("index/").await.is_empty());
+    assert_eq!(contents(&repository, &second.id).await, memory.expected());
+    is_sound(&repository).await;
+}
+
 /// The front of a file stands in the repository, its end is lost: what is read must go on where the list stopped.
 #[tokio::test]
 async fn a_file_that_is_half_lost_is_read_and_must_be_the_same() {

@@ -75,6 +75,16 @@ async fn an_older_state_put_back_is_seen() {
     let (stranger, _cache) = bench.open_afresh().await;
     assert_eq!(stranger.freshness().await.unwrap(), Freshness::Unknown);
     assert_eq!(stranger.freshness().await.unwrap(), Freshness::Fresh);
+    // What is committed after that does not make up for it.
+    let (three, _) = snapshot(&repository, vec![noise(3, 100)]).await;
+    let still = Freshness::RolledBack {
+        expected: two,
+        found: Some(three),
+    };
+    for _ in 0..2 {
+        assert_eq!(repository.freshness().await.unwrap(), still);
+        assert_eq!(bench.try_open().await.unwrap().freshness().await.unwrap(), still);
+    }
     bench.overwrite(&newest, bytes).await;
     assert_eq!(repository.freshness().await.unwrap(), Freshness::Fresh);
 }
