@@ -6,7 +6,7 @@ use dr_auditlog::capture::Pin;
 use dr_auditlog::carry::Carried;
 use dr_auditlog::{ChainConfig, Format, LogFacts, LogState, VerifyOptions};
 use dr_lance::pins::PinSummary;
-use dr_lance::{Damage, Excluded, ExternalBase, TableStamp};
+use dr_lance::{Damage, Excluded, Exclusion, ExternalBase, TableStamp};
 use serde::{Deserialize, Serialize};
 
 /// The stamp of one source.
@@ -115,6 +115,20 @@ impl LanceStamp {
         self.tables.iter().filter_map(|table| table.rows).sum()
     }
 
+    /// What the source has not, or what of it the snapshot has not although an application would find it there.
+    pub fn lacks(&self) -> Vec<String> {
+        let linked = self
+            .excluded
+            .iter()
+            .filter(|excluded| excluded.reason == Exclusion::LinkedTable);
+        let linked = linked.map(|excluded| format!("{}: {}", excluded.path, excluded.reason));
+        self.damage
+            .iter()
+            .map(ToString::to_string)
+            .chain(linked)
+            .collect()
+    }
+
     /// The newest Lance version that wrote any table, e.g. `13.0.0`.
     pub fn newest_writer(&self) -> Option<&str> {
         let version = |text: &str| -> Vec<u64> {
@@ -126,5 +140,34 @@ impl LanceStamp {
             .iter()
             .filter_map(|table| table.writer_version.as_deref()?.split_whitespace().last())
             .max_by_key(|text| version(text))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// A table in `folder` at a version, with its rows as far as they are known.
+    pub(crate) fn table(folder: &str, version: u64, rows: Option<u64>) -> TableStamp {
+        let text = serde_json::json!({
+            "name": folder.trim_end_matches(".lance"), "path": folder, "branch": null, "mode": "exact",
+            "version": version, "damaged_head": null, "manifest": format!("{version}.manifest"), "timestamp": null,
+            "rows": rows, "deleted_rows": 0, "fragments": 1, "bytes": 1000, "schema_fingerprint": "", "columns": [],
+            "vectors": [], "indices": [], "writer_version": null, "data_format": null, "reader_flags": 0,
+            "writer_flags": 0, "opaque": rows.is_none().then_some("an unknown flag"), "tags": [], "branches": [],
+            "history": [], "base_paths": [],
+        });
+        serde_json::from_value(text).expect("every field is there")
+    }
+
+    pub(crate) fn database(tables: Vec<TableStamp>) -> Stamp {
+        Stamp::Lancedb(Box::new(LanceStamp {
+            canonical_root: "/srv/db".to_owned(),
+            tables,
+            pins: PinSummary::default(),
+            excluded: Vec::new(),
+            damage: Vec::new(),
+            external_bases: Vec::new(),
+        }))
     }
 }

@@ -253,6 +253,13 @@ fn init_wants_a_key_that_lives_elsewhere() {
         .ends(0)
         .says("was made before");
     assert_eq!(std::fs::read(host.path("host.key")).expect("read"), key);
+    // The recovery key has been moved off this host, as it says: a new one must open what is there.
+    std::fs::rename(host.path("recovery.key"), host.path("moved.key")).expect("rename");
+    host.init();
+    let open = |key: &str| host.run(&["snapshots", "list", "--identity", key]);
+    for key in ["moved.key", "recovery.key", "host.key"] {
+        open(key).ends(0);
+    }
     host.run(&["snapshots", "list"]).ends(0);
     // Either key opens it, another does not.
     host.run(&["snapshots", "list", "--identity", "recovery.key"])

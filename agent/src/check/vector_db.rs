@@ -1,5 +1,6 @@
 //! Databases: heads readable, closures complete, branches safe, orphans counted.
 
+use dr_lance::Exclusion;
 use dr_lance::check::{CheckOptions, LiveCheck, TableCheck, quick};
 use dr_proto::model::{Finding, Verdict};
 use tokio_util::sync::CancellationToken;
@@ -30,15 +31,29 @@ fn judged(name: &str, live: &LiveCheck) -> Checked {
         });
         return checked;
     }
-    let verdict = if live.is_healthy() {
-        Verdict::Passed
-    } else {
-        Verdict::Failed
+    let linked = linked(live);
+    let verdict = match (live.is_healthy(), linked.is_empty()) {
+        (false, _) => Verdict::Failed,
+        (true, false) => Verdict::Inconclusive,
+        (true, true) => Verdict::Passed,
     };
     let mut checked = Checked::new(name, verdict, figure(live));
-    checked.findings = limited(live.tables.iter().flat_map(damage), MOST);
+    checked.findings = limited(live.tables.iter().flat_map(damage).chain(linked), MOST);
     checked.warnings = limited(live.tables.iter().flat_map(warnings), MOST);
     checked
+}
+
+/// Tables that an application finds and that were not looked at.
+fn linked(live: &LiveCheck) -> Vec<Finding> {
+    let linked = live
+        .other
+        .iter()
+        .filter(|other| other.reason == Exclusion::LinkedTable);
+    let said = linked.map(|other| Finding {
+        subject: other.path.clone(),
+        what: other.reason.to_string(),
+    });
+    said.collect()
 }
 
 fn figure(live: &LiveCheck) -> String {

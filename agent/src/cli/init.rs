@@ -82,7 +82,11 @@ async fn init(session: &Session, arguments: &Arguments) -> Outcome {
     let made = Repository::init(storage, options, open).await;
     let (repository, resumed) = match made {
         Ok(repository) => (repository, false),
-        Err(error @ dr_vault::Error::AlreadyInitialised { .. }) => (ours(session, &keys, error).await?, true),
+        Err(error @ dr_vault::Error::AlreadyInitialised { .. }) => {
+            let repository = ours(session, &keys, error).await?;
+            admit(session, &repository, &keys.elsewhere).await?;
+            (repository, true)
+        }
         Err(error) => return Err(error).doing(|| "make the repository".to_owned()),
     };
     report(
@@ -114,9 +118,35 @@ async fn ours(session: &Session, keys: &Keys, exists: dr_vault::Error) -> Result
     }
 }
 
+/// Lets everybody open a repository that was there already who is named now: it may have been made for others, and a
+/// recovery key that opens nothing is found out when it is needed. Who can not be asked gets a key object more.
+async fn admit(session: &Session, repository: &Repository, elsewhere: &[Elsewhere]) -> Result<(), Failure> {
+    for Elsewhere { recipient, unlock } in elsewhere {
+        let opens = match unlock {
+            Some(unlock) => Repository::open(session.storage().await?, unlock, session.open_options()?)
+                .await
+                .is_ok(),
+            None => false,
+        };
+        if !opens {
+            let added = repository.add_key(recipient).await;
+            added.doing(|| "let the recovery key open the repository".to_owned())?;
+        }
+    }
+    Ok(())
+}
+
+/// Somebody who can open the repository without this host.
+struct Elsewhere {
+    recipient: Recipient,
+    /// The private half, if it is at hand.
+    unlock: Option<Unlock>,
+}
+
 /// Who can open the repository, and the files that say so.
 struct Keys {
     recipients: Vec<Recipient>,
+    elsewhere: Vec<Elsewhere>,
     passphrase: Option<SecretString>,
     unlock: Unlock,
     key_file: Option<PathBuf>,
@@ -128,6 +158,7 @@ impl Keys {
     fn none() -> Self {
         Self {
             recipients: Vec::new(),
+            elsewhere: Vec::new(),
             passphrase: None,
             unlock: Unlock::Nothing,
             key_file: None,
@@ -140,10 +171,10 @@ impl Keys {
         let config = session.repository_config()?;
         let mut recovery: BTreeSet<String> = config.recovery_recipients.iter().cloned().collect();
         recovery.extend(arguments.recovery_recipient.iter().cloned());
-        let elsewhere = !recovery.is_empty()
+        let named = !recovery.is_empty()
             || arguments.generate_recovery_key.is_some()
             || arguments.recovery_passphrase_file.is_some();
-        if !elsewhere {
+        if !named {
             return Err(no_recovery_key());
         }
         let mut parsed: Vec<Recipient> = Vec::new();
@@ -153,6 +184,11 @@ impl Keys {
             })?);
         }
         let passphrase = passphrase(session, arguments)?;
+        let mut elsewhere: Vec<Elsewhere> = parsed.iter().cloned().map(Elsewhere::unknown).collect();
+        elsewhere.extend(passphrase.clone().map(|passphrase| Elsewhere {
+            recipient: Recipient::Passphrase(passphrase.clone()),
+            unlock: Some(Unlock::Passphrase(passphrase)),
+        }));
         let host = match (&config.key_file, &config.key_command, &session.passphrase) {
             (Some(path), _, _) => HostKey::File(path),
             (None, Some(command), _) => HostKey::Command(command),
@@ -164,6 +200,10 @@ impl Keys {
             for identity in ensure_key_file(session, path, "recovery key")? {
                 recovery.insert(identity.recipient().to_string());
                 parsed.push(identity.recipient());
+                elsewhere.push(Elsewhere {
+                    recipient: identity.recipient(),
+                    unlock: Some(Unlock::Identities(vec![identity])),
+                });
             }
         }
         let unlock = match host {
@@ -179,12 +219,22 @@ impl Keys {
         let by_file = matches!(unlock, Unlock::Identities(_));
         Ok(Self {
             recipients: parsed,
+            elsewhere,
             passphrase,
             unlock,
             key_file: config.key_file.clone().filter(|_| by_file),
             recovery_key_file: arguments.generate_recovery_key.clone(),
             recovery: recovery.into_iter().collect(),
         })
+    }
+}
+
+impl Elsewhere {
+    fn unknown(recipient: Recipient) -> Self {
+        Self {
+            recipient,
+            unlock: None,
+        }
     }
 }
 

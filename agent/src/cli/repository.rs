@@ -204,6 +204,15 @@ fn print_check(session: &Session, report: &Report, verdict: Verdict) -> std::io:
     if report.findings_not_listed > 0 {
         ui.data(&format!("and {} further findings", report.findings_not_listed))?;
     }
+    let pack = |finding: &&Finding| {
+        finding.severity == Severity::Damage && finding.object.as_str().starts_with("packs/")
+    };
+    if report.findings.iter().any(|finding| pack(&finding)) {
+        ui.say(
+            "Hint: take a snapshot: what a pack that is gone or cut short held is stored again, as far as live data have \
+             it; a pack with wrong bytes has to be moved away first",
+        );
+    }
     ui.data(&figures(report))?;
     let tone = match verdict {
         Verdict::Passed => Tone::Good,

@@ -67,6 +67,7 @@ fn code(outcome: &snapshot::Outcome) -> Code {
     if outcome.suspect.is_some() {
         Code::Inconclusive
     } else if outcome.sources.iter().any(|source| !source.damage.is_empty())
+        || !outcome.gone.is_empty()
         || !outcome.facts.disproved().is_empty()
         || matches!(outcome.hold, HoldOutcome::Missing { .. })
     {
@@ -125,6 +126,17 @@ fn print(session: &Session, outcome: &snapshot::Outcome) -> std::io::Result<()> 
                 source.name
             ));
         }
+    }
+    for damaged in &outcome.damaged_before {
+        ui.warn(&format!(
+            "a snapshot before this one can not be opened: {damaged}; this one was compared with an older one"
+        ));
+    }
+    for name in &outcome.gone {
+        ui.warn(&format!(
+            "source {name} is in the snapshot before and NOT IN THIS ONE: nothing matches it any more; is it mounted, \
+             and may this user read it?"
+        ));
     }
     if let Some(why) = &outcome.accepted {
         ui.data(&format!("  accepted, although it looked suspect: {why}"))?;

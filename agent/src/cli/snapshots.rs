@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use clap::{Args, Subcommand};
 use dr_proto::model::{HoldChange, HoldInfo, HoldTerms};
 use dr_terminal::arguments::{period, said};
-use dr_vault::{Freshness, Manifest, Repository, SnapshotId, SnapshotInfo};
+use dr_vault::{Manifest, Repository, SnapshotId, SnapshotInfo};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::config::{Period, Size};
-use crate::error::{Doing, Outcome};
+use crate::error::{Doing, Outcome, in_one_line};
 use crate::exit::Code;
 use crate::session::Session;
 use crate::ui::{Cell, Table, Tone};
@@ -147,19 +147,29 @@ async fn list(session: &Session, repository: &Repository, last: usize, source: O
         .await
         .doing(|| "list holds".to_owned())?;
     let now = session.clock.now();
-    let mut listed = Vec::new();
+    let (mut listed, mut damaged) = (Vec::new(), false);
     for info in &newest {
-        let manifest = repository
-            .manifest(&info.id)
-            .await
-            .doing(|| format!("read snapshot {}", info.id))?;
-        if source.is_none_or(|name| manifest.source(name).is_some()) {
-            listed.push(listed_entry(info.id, manifest, &mut held, now));
+        match repository.manifest_of(info).await {
+            Ok(manifest) if source.is_none_or(|name| manifest.source(name).is_some()) => {
+                listed.push(listed_entry(info.id, manifest, &mut held, now));
+            }
+            Ok(_) => {}
+            // The others are still there to be chosen from.
+            Err(error) if error.is_damage() => {
+                session.ui.warn(&format!(
+                    "snapshot {} of {:.0} can not be opened and is not listed: {}",
+                    info.id,
+                    info.time,
+                    in_one_line(&error)
+                ));
+                damaged = true;
+            }
+            Err(error) => return Err(error).doing(|| format!("read snapshot {}", info.id)),
         }
     }
     if session.ui.is_json() {
         session.ui.json(&listed)?;
-    } else if listed.is_empty() {
+    } else if listed.is_empty() && !damaged {
         session.ui.say("No snapshots yet: `dr-agent snapshot` takes one");
     } else {
         print(session, &listed, now)?;
@@ -170,7 +180,7 @@ async fn list(session: &Session, repository: &Repository, last: usize, source: O
             ));
         }
     }
-    Ok(Code::Done)
+    Ok(if damaged { Code::Damaged } else { Code::Done })
 }
 
 fn listed_entry(
@@ -322,11 +332,7 @@ async fn show(session: &Session, repository: &Repository, wanted: &str) -> Outco
 
 /// Says when what was listed may be an older state of the repository.
 async fn warn_of_age(session: &Session, repository: &Repository) {
-    match repository.freshness().await {
-        Ok(Freshness::RolledBack { expected, .. }) => session.ui.warn(&format!(
-            "this host remembers snapshot {expected}, which is not in the repository: an older state was put back"
-        )),
-        Ok(Freshness::Fresh | Freshness::Unknown) => {}
-        Err(error) => tracing::debug!(%error, "freshness cannot be told"),
+    if let Some(what) = job::rolled_back(repository).await {
+        session.ui.warn(&what);
     }
 }

@@ -165,14 +165,12 @@ impl Source {
         if !is_glob(&self.path) {
             return Ok(vec![self.resolved(self.name.clone(), PathBuf::from(&self.path))]);
         }
-        let options = glob::MatchOptions {
-            require_literal_leading_dot: true,
-            ..glob::MatchOptions::new()
-        };
-        let matches = glob::glob_with(&self.path, options).map_err(|source| ExpandError::Pattern {
-            name: self.name.clone(),
-            path: self.path.clone(),
-            source,
+        let matches = glob::glob_with(&self.path, glob::MatchOptions::new()).map_err(|source| {
+            ExpandError::Pattern {
+                name: self.name.clone(),
+                path: self.path.clone(),
+                source,
+            }
         })?;
         let mut found = Vec::new();
         for path in matches {
@@ -185,7 +183,7 @@ impl Source {
                 SourceKind::Lancedb => path.is_dir(),
                 SourceKind::AuditLog => path.is_file(),
             };
-            if wanted {
+            if wanted && !is_hidden(&self.path, &path) {
                 found.push(self.resolved(format!("{}/{}", self.name, matched_part(&self.path, &path)), path));
             }
         }
@@ -249,6 +247,14 @@ impl Source {
     }
 }
 
+/// Whether a wildcard met a name that begins with a dot, as in shells it does not. The crate's own option for that panics
+/// on names that are not UTF-8.
+fn is_hidden(pattern: &str, path: &Path) -> bool {
+    let dotted = |part: Component<'_>| part.as_os_str().as_encoded_bytes().starts_with(b".");
+    let mut pairs = Path::new(pattern).components().zip(path.components());
+    pairs.any(|(pattern, found)| dotted(found) && !dotted(pattern))
+}
+
 /// The components of `path` that met a wildcard in `pattern`, joined by `/`.
 fn matched_part(pattern: &str, path: &Path) -> String {
     let parts: Vec<String> = Path::new(pattern)
@@ -277,6 +283,21 @@ mod tests {
             time_field: None,
             chain: None,
         }
+    }
+
+    #[test]
+    fn hidden_names_and_names_that_are_no_text_are_passed_by() {
+        use std::os::unix::ffi::OsStrExt;
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let odd = std::ffi::OsStr::from_bytes(b"\xff\xfe");
+        for tenant in [odd, "acme".as_ref(), ".hidden".as_ref()] {
+            std::fs::create_dir_all(dir.path().join(tenant).join(".data")).expect("create");
+        }
+        let found = source(&format!("{}/*/.data", dir.path().display()))
+            .expand()
+            .expect("expand");
+        let names: Vec<&str> = found.iter().map(|found| found.name.as_str()).collect();
+        assert_eq!(names, ["memory/acme"]);
     }
 
     #[test]

@@ -71,7 +71,14 @@ fn database(before: Option<&LanceStamp>, now: &LanceStamp) -> Option<String> {
     if has.len() * 2 < had.len() {
         return Some(format!("{} tables are left of {}", has.len(), had.len()));
     }
-    let (rows_before, rows) = (before.rows(), now.rows());
+    // A table that is taken whole tells no rows: nothing is known of it, so nothing has gone.
+    let unknown = |path: &str| {
+        now.tables
+            .iter()
+            .any(|table| table.path == path && table.rows.is_none())
+    };
+    let known = before.tables.iter().filter(|table| !unknown(&table.path));
+    let (rows_before, rows) = (known.filter_map(|table| table.rows).sum::<u64>(), now.rows());
     (rows < rows_before.div_ceil(2)).then(|| format!("{rows} rows are left of {rows_before}"))
 }
 
@@ -88,4 +95,33 @@ fn log(now: &LogStamp) -> Option<String> {
             fates.join("; ")
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stamp::testing::{database, table};
+
+    #[test]
+    fn what_is_lost_is_suspect_and_what_is_unknown_is_not() {
+        let before = database(vec![
+            table("a.lance", 7, Some(900)),
+            table("b.lance", 3, Some(10)),
+        ]);
+        let judged = |now: Vec<dr_lance::TableStamp>| suspect(Some(&before), &database(now), Machine::Same);
+        assert_eq!(judged(vec![table("a.lance", 8, Some(500))]), None);
+        let shrunk = judged(vec![table("a.lance", 8, Some(20)), table("b.lance", 3, Some(10))]);
+        assert_eq!(shrunk.as_deref(), Some("30 rows are left of 910"));
+        assert_eq!(
+            judged(vec![table("a.lance", 8, None), table("b.lance", 3, Some(10))]),
+            None
+        );
+        let hidden = judged(vec![table("a.lance", 8, None), table("b.lance", 4, Some(1))]);
+        assert_eq!(hidden.as_deref(), Some("1 rows are left of 10"));
+        assert!(
+            judged(vec![table("c.lance", 1, Some(900))]).is_some(),
+            "another database"
+        );
+        assert!(judged(Vec::new()).is_some(), "an empty one");
+    }
 }

@@ -126,7 +126,7 @@ fn measured(scratch: &Path) -> (u64, u64) {
 }
 
 /// Bytes of all files below a folder, links not followed. What vanishes meanwhile does not count.
-fn bytes(folder: PathBuf) -> u64 {
+pub(crate) fn bytes(folder: PathBuf) -> u64 {
     let (mut folders, mut bytes, mut entries) = (vec![folder], 0, 0);
     while let Some(folder) = folders.pop() {
         let Ok(list) = std::fs::read_dir(&folder) else {

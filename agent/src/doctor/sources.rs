@@ -86,14 +86,15 @@ fn database(
         Ok(found) => found.iter().map(|database| database.tables.len()).sum::<usize>(),
         Err(error) => return unreadable(source, error),
     };
-    if tables == 0 {
+    let tried = dr_lance::try_pins(&source.path, &options);
+    if let (0, Ok(_)) = (tables, &tried) {
         return Finding::warning(
             subject(&source.name),
             format!("{} holds no table", source.path.display()),
             "is this the database's folder? its tables are folders that hold `_versions`",
         );
     }
-    match dr_lance::try_pins(&source.path, &options) {
+    match tried {
         Ok(pins) => pinned(source, tables, &pins),
         Err(error) => unreadable(source, error),
     }

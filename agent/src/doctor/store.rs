@@ -246,7 +246,10 @@ async fn freshness(repository: &Repository) -> Finding {
         Ok(Freshness::RolledBack { expected, .. }) => Finding::broken(
             SUBJECT,
             format!("snapshot {expected} is remembered and gone: an older state was put back"),
-            "find out who replaced the store's content, and restore its newest state",
+            format!(
+                "find out who replaced the store's content, and put its newest state back; if it was on purpose, remove {}",
+                repository.memory().display()
+            ),
             Code::Damaged,
         ),
         Err(error) => of_failure(SUBJECT, &error.into()),

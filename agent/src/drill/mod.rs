@@ -31,7 +31,7 @@ mod restored;
 mod rungs;
 mod tables;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -72,6 +72,8 @@ pub struct Request {
     pub scratch: PathBuf,
     /// Where file lists of the snapshot are unrolled while they are read.
     pub spool: PathBuf,
+    /// Bytes that may be restored there; `None`: as many as fit.
+    pub scratch_room: Option<u64>,
     /// The most bytes that the rung `bytes` reads beyond what other rungs read; unset: everything.
     pub bytes_budget: Option<u64>,
     /// Within this time all bytes are verified once: what the ledger says of it counts. Unset: only now counts.
@@ -370,7 +372,11 @@ impl Source {
     fn new(record: SourceRecord) -> Self {
         let stamp = Stamp::read(&record.stamp);
         let notes = match &stamp {
-            Some(Stamp::Lancedb(lance)) => snapshot::notes(lance),
+            Some(Stamp::Lancedb(lance)) => {
+                let lacks = lance.lacks().into_iter();
+                let lacks = lacks.map(|what| format!("lacked at the cut already: {what}"));
+                lacks.chain(snapshot::notes(lance)).collect()
+            }
             Some(Stamp::AuditLog(log)) => snapshot::log_notes(log),
             None => vec!["its stamp was written by another version and can not be read".to_owned()],
         };

@@ -106,6 +106,16 @@ impl Drill<'_> {
         let selection = Selection::source(name);
         let planned = crate::restore::plan(repository, self.id, manifest, selection, place, options);
         let (plan, _) = planned.await?;
+        let needed: u64 = plan
+            .placements
+            .iter()
+            .map(|placement| placement.space_needed)
+            .sum();
+        let room = self.request.scratch_room;
+        let room = room.map(|room| room.saturating_sub(self.report.bytes.restored));
+        if let Some(room) = room.filter(|room| needed > *room) {
+            return Err(Error::Ceiling { room, needed });
+        }
         let spool = &self.request.spool;
         crate::restore::execute(repository, manifest, plan, spool, self.progress, self.cancel).await
     }
@@ -183,7 +193,7 @@ impl Drill<'_> {
                 Err(error) => return judge::unasked(Rung::Restore, Cause::Internal, name, error.to_string()),
             }
         }
-        let check = audit::ask_blocking(log.clone(), segments, self.cancel).await;
+        let check = audit::ask_blocking(self.captured(log.clone()), segments, self.cancel).await;
         combined(&[check], copy)
     }
 }
@@ -257,7 +267,9 @@ fn failed(error: &Error) -> CheckResult {
         }
         Error::Vault(error) => (outcome_of(error), subject_of(error), in_one_line(error)),
         Error::Patch { .. } => (Outcome::Failed, None, in_one_line(error)),
-        Error::Stopped(_) | Error::NoTable { .. } => {
+        Error::Ceiling { .. } => (Outcome::Inconclusive(Cause::NoSpace), None, in_one_line(error)),
+        // A drill restores whole sources: no table is chosen.
+        Error::Stopped(_) | Error::NoTable { .. } | Error::NoSource { .. } | Error::TableAmbiguous { .. } => {
             (Outcome::Inconclusive(Cause::Internal), None, in_one_line(error))
         }
         Error::Loss { source, .. } => {

@@ -129,7 +129,13 @@ impl Drill<'_> {
                 Err(error) => return unread(Rung::Audit, &error),
             }
         }
-        audit::ask_blocking(log, segments, self.cancel).await
+        audit::ask_blocking(self.captured(log), segments, self.cancel).await
+    }
+
+    /// A log of this snapshot.
+    pub(super) fn captured(&self, log: crate::stamp::LogStamp) -> audit::Captured {
+        let accepted = self.manifest.accepted.is_some();
+        audit::Captured { log, accepted }
     }
 }
 

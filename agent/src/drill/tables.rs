@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dr_lance::TableStamp;
+use dr_lance::{Mode, TableStamp};
 use dr_probe_wire::compare::{self, Finding as Found, Question, Rules, Stamped};
 use dr_probe_wire::event::Event;
 use dr_probe_wire::facts::Facts;
@@ -189,9 +189,10 @@ fn no_probe(writer: Option<&str>) -> Answers {
 fn judged(question: &Asked<'_>, outcome: &ProbeOutcome, rules: Rules, seconds: f64) -> Answers {
     let measured = &outcome.facts;
     let mut tables = serving(question.lance, outcome);
+    tables.extend(unusable(question.lance));
     tables.extend(compare::tables(&stamped(question.lance), &measured.tables));
     let rows: u64 = measured.tables.iter().filter_map(|table| table.rows).sum();
-    let stamped = known(question.lance).map(|table| table.path.as_str());
+    let stamped = question.lance.tables.iter().map(|table| table.path.as_str());
     let figure = format!(
         "{} opened and right, {rows} rows, validated",
         judge::tally(&tables, stamped)
@@ -301,6 +302,31 @@ fn table_of<'a>(lance: &'a LanceStamp, path: &'a str) -> (&'a str, Option<&'a st
     tables
         .max_by_key(|(table, _)| table.len())
         .unwrap_or((path, None))
+}
+
+/// Tables of which no version could be read at the cut: every byte of them comes back, and nobody can use it.
+fn unusable(lance: &LanceStamp) -> impl Iterator<Item = Found> {
+    let none = lance.tables.iter().filter(|table| table.version == 0);
+    none.map(|table| {
+        let salvaged = table.mode == Mode::Salvage;
+        let (outcome, fault, why) = match &table.opaque {
+            Some(why) if !salvaged => (compare::Outcome::Unknown, FaultKind::TooNew, why.as_str()),
+            _ => (
+                compare::Outcome::Disproved,
+                FaultKind::Undecodable,
+                "no version of it could be read at the cut: the live table was damaged",
+            ),
+        };
+        Found {
+            question: Question::Tables,
+            table: table.path.clone(),
+            subject: None,
+            file: None,
+            outcome,
+            fault: Some(fault),
+            message: why.to_owned(),
+        }
+    })
 }
 
 /// Tables whose manifest the agent could decode at the cut.

@@ -33,7 +33,7 @@ pub(super) struct Rig {
     clock: SharedClock,
 }
 
-fn file(content: &str) -> InputEntry {
+pub(crate) fn file(content: &str) -> InputEntry {
     let content = Bytes::from(content.repeat(2_000));
     InputEntry {
         path: TreePath::new("file").expect("a path"),
@@ -128,6 +128,7 @@ pub(super) fn request(dir: &TempDir) -> Request {
         host: "host-1".to_owned(),
         scratch: dir.path().join("scratch"),
         spool: dir.path().join("spool"),
+        scratch_room: None,
         bytes_budget: None,
         bytes_cycle: None,
         content_cycle: None,

@@ -57,7 +57,9 @@ fn restoring(error: &restore::Error) -> Option<Class> {
         | Restore::Target { .. }
         | Restore::Overlap { .. }
         | Restore::Swap { .. } => Class::Usage,
-        Restore::NoSource { .. } | Restore::NothingSelected { .. } => Class::NotFound,
+        Restore::NoSource { .. } | Restore::NothingSelected { .. } | Restore::NothingFits { .. } => {
+            Class::NotFound
+        }
         Restore::TargetExists { .. } => Class::Exists,
         Restore::NoSpace { .. } => Class::NoSpace,
         Restore::WrongContent { .. } => Class::RepositoryDamaged,
@@ -70,7 +72,11 @@ fn restoring(error: &restore::Error) -> Option<Class> {
 }
 
 fn choosing(error: &selection::Error) -> Option<Class> {
-    matches!(error, selection::Error::NoTable { .. }).then_some(Class::NotFound)
+    match error {
+        selection::Error::NoTable { .. } | selection::Error::NoSource { .. } => Some(Class::NotFound),
+        selection::Error::TableAmbiguous { .. } => Some(Class::Usage),
+        _ => None,
+    }
 }
 
 fn backing_up(error: &backup::Error) -> Option<Class> {

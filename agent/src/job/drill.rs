@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use tokio::time::Instant;
 
 use super::{application, probes};
+use crate::daemon::vitals;
 use crate::drill::{self, ProbeOptions, Request};
 use crate::error::{Doing, Failure};
 use crate::report;
@@ -68,6 +69,7 @@ pub async fn run(session: &Session, ask: Ask, progress: &Progress) -> Result<Dri
         host: session.config.agent.host.clone(),
         scratch: scratch.path().to_owned(),
         spool: session.state()?.cache(),
+        scratch_room: scratch_room(session).await?,
         bytes_budget: ask.bytes_budget,
         bytes_cycle: ask.bytes_cycle,
         content_cycle: ask.content_cycle,
@@ -125,6 +127,16 @@ fn blame_the_host(report: &mut Report) {
             check.outcome = Outcome::Inconclusive(Cause::HostBusy);
         }
     }
+}
+
+/// What the configured ceiling leaves beside what earlier drills keep there.
+async fn scratch_room(session: &Session) -> Result<Option<u64>, Failure> {
+    let Some(max) = session.config.agent.scratch.max else {
+        return Ok(None);
+    };
+    let folder = session.config.agent.scratch_dir();
+    let taken = tokio::task::spawn_blocking(move || vitals::bytes(folder)).await?;
+    Ok(Some(max.0.saturating_sub(taken)))
 }
 
 /// Removes scratch, or leaves it for a look where the drill did not pass and the configuration says so.

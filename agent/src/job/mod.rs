@@ -12,3 +12,21 @@ pub mod hold;
 pub(crate) mod probes;
 pub mod restore;
 pub mod snapshot;
+
+use dr_vault::{Freshness, Repository};
+
+/// What to say of a repository that lacks a snapshot which this host remembers.
+pub(crate) async fn rolled_back(repository: &Repository) -> Option<String> {
+    match repository.freshness().await {
+        Ok(Freshness::RolledBack { expected, .. }) => Some(format!(
+            "this host remembers snapshot {expected}, which is not in the repository: an older state was put back, or \
+             it was removed; if that was on purpose, remove {} to forget it",
+            repository.memory().display()
+        )),
+        Ok(Freshness::Fresh | Freshness::Unknown) => None,
+        Err(error) => {
+            tracing::debug!(%error, "freshness cannot be told");
+            None
+        }
+    }
+}

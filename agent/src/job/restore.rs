@@ -1,10 +1,13 @@
 //! Restores a snapshot or a part of it, or works out what that would do.
 
+use std::path::PathBuf;
+
 use dr_vault::progress::{Phase, Progress};
 use dr_vault::restore::{Existing, Options, Place, Plan, Report, Selection};
 use dr_vault::{Manifest, Repository};
 
-use crate::error::{Doing, Failure};
+use crate::config::SourceKind;
+use crate::error::{Class, Doing, Failure};
 use crate::restore;
 use crate::session::Session;
 
@@ -53,6 +56,9 @@ pub async fn run(
     let _lock = (!ask.plan_only).then(|| session.begin("restore")).transpose()?;
     let repository = session.repository().await?;
     let (plan, manifest) = session.until_stopped(plan(session, &repository, &ask)).await?;
+    if let Some(what) = super::rolled_back(&repository).await {
+        session.ui.warn(&what);
+    }
     approve(&plan)?;
     if ask.plan_only {
         plan.check_space()?;
@@ -80,6 +86,9 @@ async fn plan(session: &Session, repository: &Repository, ask: &Ask) -> Result<(
         ..Options::default()
     };
     let (plan, swept) = restore::plan(repository, id, &manifest, selection, &ask.place, options).await?;
+    if ask.place != Place::Original {
+        refuse_own_folders(session, &plan)?;
+    }
     for left in swept {
         session.ui.say(&format!(
             "Swept what a restore that was killed left at {}",
@@ -87,6 +96,33 @@ async fn plan(session: &Session, repository: &Repository, ask: &Ask) -> Result<(
         ));
     }
     Ok((plan, manifest))
+}
+
+/// What is restored elsewhere must not land in the live data, or among what this program keeps.
+fn refuse_own_folders(session: &Session, plan: &Plan) -> Result<(), Failure> {
+    let config = &session.config;
+    let mut own = vec![(config.agent.state_dir.clone(), "the state folder")];
+    let stored = config.repository.as_ref();
+    let stored = stored.and_then(|repository| repository.url.strip_prefix("file://"));
+    own.extend(stored.map(|folder| (PathBuf::from(folder), "the repository")));
+    // A source that can not be found holds nothing.
+    for source in session.sources(&[]).unwrap_or_default() {
+        if source.kind == SourceKind::Lancedb {
+            own.push((source.path, "a live database"));
+        }
+    }
+    for (folder, what) in own {
+        let Ok(folder) = folder.canonicalize() else {
+            continue;
+        };
+        if let Some(placement) = plan.placements.iter().find(|p| p.target.starts_with(&folder)) {
+            let target = placement.target.display();
+            let why = format!("{target} lies within {}, which is {what}", folder.display());
+            let hint = "choose a folder of its own; `--in-place` restores to where data came from";
+            return Err(Failure::new(Class::Usage, why).hint(hint));
+        }
+    }
+    Ok(())
 }
 
 fn selection(ask: &Ask, manifest: &Manifest) -> Result<Selection, Failure> {

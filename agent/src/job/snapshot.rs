@@ -41,6 +41,7 @@ pub async fn run(session: &Session, ask: Ask, progress: &Progress) -> Result<Out
     let request = Request {
         host: session.config.agent.host.clone(),
         sources,
+        whole: ask.sources.is_empty(),
         staging: staging.path().to_owned(),
         reread: ask.reread,
         reason: ask.reason,
@@ -57,7 +58,11 @@ pub async fn run(session: &Session, ask: Ask, progress: &Progress) -> Result<Out
         progress,
         session.stop.token(),
     );
-    Ok(taken.await?)
+    let taken = taken.await?;
+    if let Some(what) = super::rolled_back(&repository).await {
+        session.ui.warn(&what);
+    }
+    Ok(taken)
 }
 
 fn pin_limits(session: &Session) -> PinLimits {

@@ -128,7 +128,8 @@ async fn entry(
     let Some(len) = node.entry.file_len() else {
         return Ok(Err("in the snapshot before it is no file".to_owned()));
     };
-    if from != to
+    // What a lost pack held can not be named again: reading tells what of it is left.
+    if (from != to || !opened.is_held(&node).await?)
         && let Err(why) = verified(opened, &node, carried, options, cancel).await?
     {
         return Ok(Err(why));

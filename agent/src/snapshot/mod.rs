@@ -45,7 +45,7 @@ use crate::cut::{self, Content, Cut};
 use crate::error::in_one_line;
 use crate::stamp::Stamp;
 use crate::{hold, limits};
-use previous::Previous;
+use previous::{Gone, Previous};
 
 pub use facts::Options as FactsOptions;
 pub use facts::{Disproved, Facts, FactsOutcome, load as load_facts, row_key};
@@ -70,6 +70,8 @@ pub struct Request {
     pub host: String,
     /// The sources, globs expanded.
     pub sources: Vec<ResolvedSource>,
+    /// These are all that are configured: what the snapshot before holds beside them has gone.
+    pub whole: bool,
     /// Where reflinks and copies are held while they are read.
     pub staging: PathBuf,
     /// Read files again that can not have changed.
@@ -159,15 +161,20 @@ pub async fn run(
         .map(|source| source.name.as_str())
         .collect();
     let previous = Previous::find(repository, &names).await?;
+    let gone = match request.whole {
+        true => previous.gone(&names),
+        false => Gone::default(),
+    };
     progress.step("holding the files of the cut");
     let cut = hold_sources(&request, clock, cancel).await?;
     dr_vault::failpoint::reach("snapshot.cut");
     progress.step("stamping the cut");
     let (cut, mut stamps) = stamping::stamp(cut, &previous, cancel).await?;
     let mut suspects = stamping::suspects(&cut, &stamps, &previous, &request.writer);
+    let mut suspect = stamping::all_suspects(&cut, &suspects, &gone);
     let mut accepted = None;
     if request.accept {
-        accepted = stamping::first_suspect(&cut, &suspects);
+        accepted = suspect.take();
         suspects.fill(None);
     }
     let brought = bring(repository, &request, &previous, &cut, &mut stamps, cancel).await?;
@@ -183,8 +190,7 @@ pub async fn run(
         sources.push(outcome::describe(held, stamp, &brought.lost));
         inputs.push(inputs::input(held, stamp, suspect.clone(), brought.entries)?);
     }
-    let suspect = stamping::first_suspect(&cut, &suspects);
-    let previous = previous.id;
+    let (damaged, previous) = (previous.damaged, previous.id);
     let backup = backup::Request {
         window: Some(window),
         inputs,
@@ -230,6 +236,8 @@ pub async fn run(
         accepted,
         stats: done.stats,
         sources,
+        gone: gone.names,
+        damaged_before: damaged,
         hold,
         facts,
         seconds,
@@ -282,6 +290,7 @@ async fn bring(
         };
         if !log.carried.is_empty() && !synced {
             repository.sync_index().await?;
+            repository.sync_packs().await?;
             synced = true;
         }
         let options = ReadOptions::new(&request.staging);

@@ -1,12 +1,12 @@
 //! What is said of a committed snapshot.
 
-use dr_auditlog::carry;
+use dr_auditlog::{Weight, carry};
 use dr_proto::model::HoldInfo;
 use dr_vault::{SnapshotId, backup};
 use serde::Serialize;
 
 use super::FactsOutcome;
-use crate::check::audit_log::unfinished;
+use crate::check::audit_log::odd;
 use crate::cut::{Content, Held};
 use crate::stamp::{LanceStamp, LogStamp, Stamp};
 
@@ -29,6 +29,12 @@ pub struct Outcome {
     pub stats: backup::Stats,
     /// Its sources with what must be said of them.
     pub sources: Vec<SourceOutcome>,
+    /// Sources that the snapshot before holds and that their glob does not match any more: not in this one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<String>,
+    /// Snapshots before this one that can not be opened: this one is whole, and was not compared with them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damaged_before: Vec<String>,
     /// What came of holding it.
     pub hold: HoldOutcome,
     /// What came of measuring facts.
@@ -78,35 +84,46 @@ pub(super) fn describe(held: &Held, stamp: &Stamp, lost: &[String]) -> SourceOut
         figure: String::new(),
         pins: String::new(),
         damage: Vec::new(),
-        warnings: warnings(&held.content),
+        warnings: Vec::new(),
         notes: Vec::new(),
     };
+    if let Content::Log(captured) = &held.content {
+        let (odd, left_out) = odd(captured);
+        outcome.warnings = odd.map(|(name, what)| format!("{name} {what}")).collect();
+        outcome.notes = left_out
+            .map(|(name, what)| format!("not included: {name}: {what}"))
+            .collect();
+    }
     match stamp {
         Stamp::Lancedb(lance) => {
             outcome.figure = format!("{} tables, {} rows", lance.tables.len(), lance.rows());
             outcome.pins = pins(lance);
-            outcome.damage = lance.damage.iter().map(ToString::to_string).collect();
+            outcome.damage = lance.lacks();
             outcome.notes = notes(lance);
         }
         Stamp::AuditLog(log) => {
             let facts = &log.facts;
             outcome.figure = format!("{} segments, {} records", facts.segments.len(), facts.records);
             outcome.pins = listed(log.pins().into_iter());
-            outcome.damage = facts.findings.kept().iter().map(ToString::to_string).collect();
+            outcome.damage = facts
+                .findings
+                .of(Weight::Break)
+                .map(ToString::to_string)
+                .collect();
+            let others = [Weight::Unread, Weight::Word].into_iter();
+            outcome.warnings.extend(
+                others
+                    .flat_map(|weight| facts.findings.of(weight))
+                    .map(ToString::to_string),
+            );
             outcome.damage.extend_from_slice(lost);
-            outcome.notes = vec![format!("the log {}", facts.continuity.standing.name())];
+            outcome
+                .notes
+                .insert(0, format!("the log {}", facts.continuity.standing.name()));
             outcome.notes.extend(log_notes(log));
         }
     }
     outcome
-}
-
-fn warnings(content: &Content) -> Vec<String> {
-    let Content::Log(captured) = content else {
-        return Vec::new();
-    };
-    let unfinished = captured.notes.iter().filter_map(unfinished);
-    unfinished.map(|(name, what)| format!("{name} {what}")).collect()
 }
 
 fn pins(lance: &LanceStamp) -> String {

@@ -3,7 +3,7 @@
 use dr_auditlog::LogState;
 use tokio_util::sync::CancellationToken;
 
-use super::previous::Previous;
+use super::previous::{Gone, Previous};
 use super::{Error, carry};
 use crate::config::ResolvedSource;
 use crate::cut::{self, Content, Cut, Machine};
@@ -103,10 +103,12 @@ pub(super) fn suspects(
     before.iter().zip(stamps).map(judge).collect()
 }
 
-pub(super) fn first_suspect(cut: &Cut, suspects: &[Option<String>]) -> Option<String> {
+/// Why the cut as a whole is not to be trusted.
+pub(super) fn all_suspects(cut: &Cut, suspects: &[Option<String>], gone: &Gone) -> Option<String> {
     let named = cut.sources.iter().zip(suspects);
     let reasons: Vec<String> = named
         .filter_map(|(held, why)| Some(format!("{}: {}", held.source.name, why.as_ref()?)))
+        .chain(gone.suspect())
         .collect();
     (!reasons.is_empty()).then(|| reasons.join("; "))
 }

@@ -24,7 +24,10 @@ pub(super) fn id(root: &Path) -> Result<Uuid, Error> {
     let path = root.join("writer");
     match std::fs::read_to_string(&path) {
         Ok(text) => Uuid::parse_str(text.trim()).map_err(|error| {
-            let source = std::io::Error::new(std::io::ErrorKind::InvalidData, error);
+            let what = format!(
+                "it holds no id ({error}): remove it, and the next snapshot is judged as the first of another machine"
+            );
+            let source = std::io::Error::new(std::io::ErrorKind::InvalidData, what);
             Error::file("read the machine's id in", path)(source)
         }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => make(root, &path),

@@ -208,7 +208,9 @@ pub(super) fn snapshot(outcome: &snapshot::Outcome) -> Ended {
             )
         }
         (None, None) => match outcome.facts.disproved() {
-            [] => not_held(outcome).unwrap_or_else(Ended::passed),
+            [] => gone(outcome)
+                .or_else(|| not_held(outcome))
+                .unwrap_or_else(Ended::passed),
             [first, ..] => Ended::with(
                 TaskState::Partial,
                 "facts_failed",
@@ -224,6 +226,20 @@ pub(super) fn snapshot(outcome: &snapshot::Outcome) -> Ended {
     ended
         .about(sources.map(|source| (source.name.clone(), Some(whole(source)))))
         .measured(outcome)
+}
+
+/// Sources that a glob has lost: the snapshot is right and lacks them.
+fn gone(outcome: &snapshot::Outcome) -> Option<Ended> {
+    let first = outcome.gone.first()?;
+    Some(Ended::with(
+        TaskState::Partial,
+        "source_gone",
+        format!(
+            "{} sources of the snapshot before are not in this one, such as {first}: nothing matches it any more; is it \
+             mounted, and may the agent's user read it?",
+            outcome.gone.len()
+        ),
+    ))
 }
 
 /// A snapshot that was to be held and is not: it is there, and retention may take it.

@@ -94,3 +94,17 @@ async fn a_restore_comes_back_right_from_every_loss() {
         assert_ne!(report.binding, plain.binding);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_ceiling_of_scratch_does_not_hold_is_not_restored() {
+    let rig = Rig::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let asked = crate::drill::Request {
+        scratch_room: Some(100),
+        ..request(&dir)
+    };
+    let report = rig.drill(&dir, asked).await;
+    assert_eq!(report.bytes.restored, 0);
+    assert_eq!(report.verdict, Verdict::Inconclusive, "{report:#?}");
+    assert!(content(&dir.path().join("scratch")).is_empty());
+}
