@@ -27,6 +27,7 @@ mod hooks;
 mod integrity;
 mod limits;
 mod logs;
+mod mended;
 mod mistakes;
 mod probes;
 mod restore;
