@@ -93,7 +93,7 @@ impl Watch {
                 age,
                 limit: self.max_age,
             })
-        } else if free < floor {
+        } else if presses(free, floor, held) {
             Some(Breach::NoSpace { free, floor, held })
         } else {
             None
@@ -104,5 +104,26 @@ impl Watch {
             held,
             breach,
         })
+    }
+}
+
+/// Whether pins have to go for the sake of space: they are what takes it below the floor, or they hold more than is
+/// left. A disk that is fuller than the floor anyway gains nothing from a cut that is given up: it would never have a
+/// snapshot.
+fn presses(free: u64, floor: u64, held: u64) -> bool {
+    held > 0 && free < floor && (free.saturating_add(held) >= floor || held >= free)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::presses;
+
+    #[test]
+    fn a_full_disk_stops_a_cut_only_if_letting_go_would_help() {
+        assert!(!presses(50, 100, 0), "nothing is held");
+        assert!(!presses(50, 100, 10), "it was too full before");
+        assert!(presses(95, 100, 10), "the pins are what makes it too full");
+        assert!(presses(10, 100, 20), "they hold more than is left");
+        assert!(!presses(100, 100, 500), "there is room");
     }
 }

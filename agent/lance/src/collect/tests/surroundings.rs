@@ -220,9 +220,11 @@ fn the_watch_drops_old_pins_and_keeps_space_free() {
         .unwrap();
     assert!(matches!(old.breach, Some(Breach::TooOld { .. })));
     let full = watch(FreeSpace::Percent(100.0))
-        .observe(at(1), folder.path(), 7)
+        .observe(at(1), folder.path(), u64::MAX / 2)
         .unwrap();
-    assert!(matches!(full.breach, Some(Breach::NoSpace { held: 7, .. })));
+    assert!(matches!(full.breach, Some(Breach::NoSpace { .. })));
+    let held_nothing = watch(FreeSpace::Percent(100.0)).observe(at(1), folder.path(), 0);
+    assert_eq!(held_nothing.unwrap().breach, None);
 }
 
 #[test]
