@@ -30,7 +30,7 @@ pub enum Error {
     Vault(#[from] restore::Error),
     /// No source of the snapshot has a table of that name.
     #[error(
-        "there is no table `{table}` in what was chosen of the snapshot; there is {}",
+        "the snapshot has no table `{table}` among what was chosen of it; it has {}",
         listed(known)
     )]
     NoTable {
