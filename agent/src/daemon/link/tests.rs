@@ -399,7 +399,8 @@ async fn an_endpoint_that_does_not_answer_is_passed_over() {
     let closed = held.local_addr().expect("an address");
     let endpoints = [vec![format!("http://{closed}")], endpoint(&coordinator)].concat();
     let mut agent = Agent::start(dir.path(), &endpoints);
-    coordinator.attached().await;
+    // Held: the standing is another once the call has ended.
+    let _call = coordinator.attached().await;
     let attached = |standing: &Standing| *standing == Standing::Attached { epoch: 1 };
     soon(agent.standing.wait_for(attached))
         .await
