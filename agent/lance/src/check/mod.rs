@@ -260,7 +260,7 @@ impl Check<'_> {
         let mut damage = look.damage;
         let damaged = !damage.is_empty();
         damage.extend(refs.damage.iter().cloned());
-        let tags = self.context.tags_for(path, &refs);
+        let tags = self.context.tags_for(path, &refs)?;
         damage.extend(self.tagged(table, path, versions, &name, &tags)?);
         let newest_whole = if damaged {
             self.newest_whole(table, path, versions)?

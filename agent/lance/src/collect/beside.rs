@@ -102,7 +102,7 @@ impl Taking<'_> {
         past: &mut Past<'_>,
     ) -> Result<(), Error> {
         let number = version.manifest.version;
-        let tagged = tagged_versions(&context.tags_for(self.path, refs), past.stamp.branch.as_deref());
+        let tagged = tagged_versions(&context.tags_for(self.path, refs)?, past.stamp.branch.as_deref());
         let mut named: BTreeSet<&str> = BTreeSet::from([version.name.as_str()]);
         for (other, name) in versions.wanted(context.options.history, number, &tagged) {
             named.insert(name);

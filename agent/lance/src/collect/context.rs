@@ -156,7 +156,7 @@ impl Context {
             Err(error) if is_missing(&error) => return Ok(None),
             Err(error) => return Err(self.failed(full, error)),
         };
-        let mut attributes = Attributes::of(&stat, xattrs(&file));
+        let mut attributes = Attributes::of(&stat, xattrs(&file, full));
         if attributes.len > MEMORY_MAX {
             return self.pin(dir, path, full, false);
         }
@@ -209,7 +209,7 @@ impl Context {
         let stat = folder.as_ref().and_then(|folder| folder.own_stat().ok());
         // A folder that is gone by now gets what the database folder has.
         let attributes = match (stat, folder) {
-            (Some(stat), Some(folder)) => Attributes::of(&stat, xattrs(&folder)),
+            (Some(stat), Some(folder)) => Attributes::of(&stat, xattrs(&folder, path)),
             _ => self
                 .root
                 .own_stat()

@@ -247,8 +247,9 @@ fn salvage(
         Err(error) if is_missing(&error) => return Ok(Some(Taken::Gone)),
         folder => folder.map_err(|error| context.failed(path, error))?,
     };
-    let Ok(mark) = Mark::of(&folder) else {
-        return Ok(None);
+    let mark = match Mark::of(&folder) {
+        Err(error) if is_missing(&error) => return Ok(None),
+        mark => mark.map_err(|error| context.failed(path, error))?,
     };
     let versions = Versions::list(context, &folder, path)?;
     let head = versions.line().next().map(|(version, _)| version);
@@ -306,18 +307,17 @@ impl<'a> Taking<'a> {
 
 impl Context {
     /// Tags lie with the main line, for its branches too.
-    pub(crate) fn tags_for(&mut self, path: &str, own: &Refs) -> Vec<Tag> {
+    pub(crate) fn tags_for(&mut self, path: &str, own: &Refs) -> Result<Vec<Tag>, Error> {
         let (owner, branch) = split_branch(path);
         if branch.is_none() {
-            return own.tags.clone();
+            return Ok(own.tags.clone());
         }
         let owner = owner.to_owned();
-        let Ok(table) = self.root.sub(&owner) else {
-            return Vec::new();
-        };
-        Refs::read(self, &table, &owner)
-            .map(|refs| refs.tags)
-            .unwrap_or_default()
+        match self.root.sub(&owner) {
+            Ok(table) => Ok(Refs::read(self, &table, &owner)?.tags),
+            Err(error) if is_missing(&error) => Ok(Vec::new()),
+            Err(error) => Err(self.failed(&owner, error)),
+        }
     }
 }
 

@@ -27,6 +27,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustix::fs::{AtFlags, Stat};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::dir::Identity;
@@ -38,6 +39,9 @@ pub use watch::{Breach, FreeSpace, Observation, Watch};
 
 use limits::Claim;
 use staging::Staging;
+
+/// Longest list of names, and longest value, of extended attributes.
+const MAX_XATTR: usize = 64 * 1024;
 
 /// A way to hold a file still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -274,24 +278,85 @@ impl PinSummary {
     }
 }
 
-/// Extended attributes that this user may read. A file system without them has none.
-pub(crate) fn xattrs(file: &impl AsFd) -> Vec<(String, Vec<u8>)> {
-    let mut names = vec![0_u8; 4096];
-    let Ok(len) = rustix::fs::flistxattr(file, &mut names[..]) else {
-        return Vec::new();
+/// Extended attributes that this user may read. A file system without them has none; what can not be read otherwise
+/// is logged: the content is worth more than they are.
+pub(crate) fn xattrs(file: &impl AsFd, path: &str) -> Vec<(String, Vec<u8>)> {
+    let names = match sized(|buffer| rustix::fs::flistxattr(file, buffer)) {
+        Ok(names) => names,
+        Err(Errno::NOTSUP | Errno::NOSYS) => return Vec::new(),
+        Err(error) => {
+            tracing::warn!(path, %error, "the extended attributes can not be listed and are not backed up");
+            return Vec::new();
+        }
     };
-    let names = names[..len]
-        .split(|byte| *byte == 0)
-        .filter(|name| !name.is_empty());
-    let names = names.filter_map(|name| std::str::from_utf8(name).ok());
-    names
-        .filter_map(|name| Some((name.to_owned(), xattr(file, name)?)))
-        .collect()
+    let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    names.filter_map(|name| xattr(file, path, name)).collect()
 }
 
-fn xattr(file: &impl AsFd, name: &str) -> Option<Vec<u8>> {
-    let mut value = vec![0_u8; 64 * 1024];
-    let len = rustix::fs::fgetxattr(file, name, &mut value[..]).ok()?;
-    value.truncate(len);
-    Some(value)
+fn xattr(file: &impl AsFd, path: &str, name: &[u8]) -> Option<(String, Vec<u8>)> {
+    let Ok(name) = std::str::from_utf8(name) else {
+        let name = name.escape_ascii();
+        tracing::warn!(path, %name, "an extended attribute with a name that is no UTF-8 is not backed up");
+        return None;
+    };
+    match sized(|buffer| rustix::fs::fgetxattr(file, name, buffer)) {
+        Ok(value) => Some((name.to_owned(), value)),
+        // Gone since the listing, or not for this user.
+        Err(Errno::NODATA | Errno::NOTSUP | Errno::PERM | Errno::ACCESS) => None,
+        Err(error) => {
+            tracing::warn!(path, name, %error, "an extended attribute can not be read and is not backed up");
+            None
+        }
+    }
+}
+
+/// Calls with a growing buffer until the answer fits; the kernel has no more than 64 KiB.
+fn sized(call: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    let mut buffer = vec![0; 256];
+    loop {
+        match call(&mut buffer) {
+            Ok(len) => {
+                buffer.truncate(len);
+                return Ok(buffer);
+            }
+            Err(Errno::RANGE) if buffer.len() < MAX_XATTR => buffer.resize(buffer.len() * 16, 0),
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_any_length_is_read_whole() {
+        for len in [0, 256, 257, 5_000, MAX_XATTR] {
+            let read = sized(|buffer| match buffer.get_mut(..len) {
+                Some(part) => {
+                    part.fill(7);
+                    Ok(len)
+                }
+                None => Err(Errno::RANGE),
+            });
+            assert_eq!(read, Ok(vec![7; len]));
+        }
+        assert_eq!(sized(|_| Err(Errno::RANGE)), Err(Errno::RANGE));
+    }
+
+    #[test]
+    fn extended_attributes_come_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = File::create(dir.path().join("data")).unwrap();
+        // As many as the file system takes.
+        let set = (0..300).take_while(|number| {
+            let name = format!("user.note-{number:03}-of-an-application");
+            rustix::fs::fsetxattr(&file, name, b"kept", rustix::fs::XattrFlags::empty()).is_ok()
+        });
+        let set = set.count();
+        let read = xattrs(&file, "data");
+        let notes = read.iter().filter(|(name, _)| name.starts_with("user.note-"));
+        assert_eq!(notes.clone().count(), set);
+        assert!(notes.into_iter().all(|(_, value)| value == b"kept"));
+    }
 }

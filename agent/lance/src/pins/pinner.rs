@@ -84,7 +84,7 @@ impl Pinner {
     /// Holds a file of `dir` still. The error of a file that is gone satisfies [`crate::dir::is_missing`].
     pub(crate) fn pin(&mut self, dir: &Dir, path: &str) -> Result<(Attributes, Pin), PinError> {
         let (file, stat) = dir.file(path).map_err(PinError::File)?;
-        let attributes = Attributes::of(&stat, xattrs(&file));
+        let attributes = Attributes::of(&stat, xattrs(&file, path));
         let mut file = Some(file);
         let mut refused = Vec::new();
         for method in self.order.clone() {
