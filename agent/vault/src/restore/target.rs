@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -144,8 +145,9 @@ pub(super) fn method(target: &Path, matcher: &Matcher, existing: Existing) -> Re
         target: target.to_owned(),
         reason: reason.to_owned(),
     };
-    let Ok(found) = fs::symlink_metadata(target) else {
-        return Ok(Method::Rename);
+    let found = match fs::symlink_metadata(target) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Method::Rename),
+        found => found.map_err(Error::local("look at", target))?,
     };
     if found.is_symlink() {
         return Err(swap("it is a symbolic link; give the path that it points to"));
@@ -196,5 +198,23 @@ fn is_mount_point(path: &Path) -> bool {
     match (device(path), path.parent().and_then(device)) {
         (Some(own), Some(parent)) => own != parent,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Selection;
+    use super::*;
+
+    #[test]
+    fn only_a_target_that_is_not_there_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        let everything = Selection::whole().compile().unwrap();
+        let method = |target| method(&dir.path().join(target), &everything, Existing::Refuse);
+        assert!(matches!(method("db"), Ok(Method::Rename)));
+        assert!(matches!(method("file"), Err(Error::Swap { .. })));
+        let error = method("file/db").unwrap_err();
+        assert!(matches!(error, Error::Local { .. }), "{error}");
     }
 }

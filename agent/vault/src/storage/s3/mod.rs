@@ -212,14 +212,19 @@ impl S3Storage {
     }
 
     /// The objects of a page below our prefix; what can not be ours (a console's folder marks) is left out.
-    fn objects(&self, page: &ListObjectsV2Output) -> Vec<ObjectMeta> {
-        let metas = page.contents().iter().filter_map(|object| {
+    fn objects(&self, request: &Request<'_>, page: &ListObjectsV2Output) -> Result<Vec<ObjectMeta>> {
+        let ours = page.contents().iter().filter_map(|object| {
             let key = Key::new(object.key()?.strip_prefix(&self.prefix)?);
-            let size = u64::try_from(object.size().unwrap_or(0)).ok()?;
-            let modified = object.last_modified().and_then(timestamp)?;
-            key.is_well_formed().then_some(ObjectMeta { key, size, modified })
+            key.is_well_formed().then_some((key, object))
         });
-        metas.collect()
+        ours.map(|(key, object)| {
+            let size = object.size().and_then(|size| u64::try_from(size).ok());
+            match (size, object.last_modified().and_then(timestamp)) {
+                (Some(size), Some(modified)) => Ok(ObjectMeta { key, size, modified }),
+                _ => Err(request.other(format!("the listing says no size or no time of {}", key.as_str()))),
+            }
+        })
+        .collect()
     }
 }
 
@@ -227,6 +232,20 @@ impl S3Storage {
 enum Cursor {
     After(Option<Key>),
     Token(String),
+}
+
+impl Cursor {
+    /// Where the listing goes on behind a page; `None` behind the last.
+    fn behind(request: &Request<'_>, page: &ListObjectsV2Output) -> Result<Option<Self>> {
+        match (
+            page.is_truncated().unwrap_or(false),
+            page.next_continuation_token(),
+        ) {
+            (false, _) => Ok(None),
+            (true, Some(token)) => Ok(Some(Self::Token(token.to_owned()))),
+            (true, None) => Err(request.other("the listing breaks off and does not say where it goes on")),
+        }
+    }
 }
 
 #[async_trait]
@@ -310,17 +329,11 @@ impl Storage for S3Storage {
                     return Ok(None);
                 };
                 let page = self.page(&prefix, &cursor).await?;
-                let objects = self.objects(&page);
-                let last = in_order(&self.request(Operation::List, &prefix), last, &objects)?;
-                let more = page.is_truncated().unwrap_or(false);
-                let token = page
-                    .next_continuation_token()
-                    .filter(|_| more)
-                    .map(|token| Cursor::Token(token.to_owned()));
-                Ok(Some((
-                    stream::iter(objects.into_iter().map(Ok)),
-                    token.map(|token| (token, last)),
-                )))
+                let request = self.request(Operation::List, &prefix);
+                let objects = self.objects(&request, &page)?;
+                let last = in_order(&request, last, &objects)?;
+                let next = Cursor::behind(&request, &page)?.map(|cursor| (cursor, last));
+                Ok(Some((stream::iter(objects.into_iter().map(Ok)), next)))
             }
         })
         .try_flatten()
@@ -368,4 +381,67 @@ fn in_order(request: &Request<'_>, last: Option<Key>, objects: &[ObjectMeta]) ->
 
 fn timestamp(time: &DateTime) -> Option<Timestamp> {
     Timestamp::new(time.secs(), i32::try_from(time.subsec_nanos()).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_s3::types::Object;
+
+    use super::*;
+
+    async fn storage() -> S3Storage {
+        let options = S3Options {
+            endpoint: Some("http://127.0.0.1:1".to_owned()),
+            credentials: S3Credentials::Static {
+                access_key: "key".to_owned(),
+                secret_key: "secret".to_owned().into(),
+                session_token: None,
+            },
+            ..S3Options::default()
+        };
+        S3Storage::connect("acme", "hosts", &options, &Timeouts::default())
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_listing_names_all_that_is_ours_or_fails() {
+        let storage = storage().await;
+        let request = storage.request(Operation::List, "packs/");
+        let sized = |key: &str| Object::builder().key(key).size(3);
+        let dated = |key: &str| sized(key).last_modified(DateTime::from_secs(1)).build();
+        let listed = |object| {
+            let page = ListObjectsV2Output::builder();
+            let page = page
+                .contents(dated("hosts/packs/0a/one"))
+                .contents(object)
+                .build();
+            storage.objects(&request, &page).map(|objects| objects.len())
+        };
+        assert_eq!(listed(dated("hosts/packs/0a/two")).unwrap(), 2);
+        // A folder mark of a console.
+        assert_eq!(listed(Object::builder().key("hosts/packs/").build()).unwrap(), 1);
+        let unsized_ = Object::builder().key("hosts/packs/0a/two");
+        for object in [
+            sized("hosts/packs/0a/two").build(),
+            unsized_.last_modified(DateTime::from_secs(1)).build(),
+        ] {
+            let error = listed(object).unwrap_err();
+            assert!(error.to_string().contains("packs/0a/two"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_listing_that_breaks_off_is_no_short_one() {
+        let storage = storage().await;
+        let request = storage.request(Operation::List, "packs/");
+        let broken = || ListObjectsV2Output::builder().is_truncated(true);
+        let next = |page| Cursor::behind(&request, &page);
+        assert!(next(ListObjectsV2Output::builder().build()).unwrap().is_none());
+        assert!(matches!(
+            next(broken().next_continuation_token("on").build()).unwrap(),
+            Some(Cursor::Token(token)) if token == "on"
+        ));
+        assert!(next(broken().build()).is_err());
+    }
 }
