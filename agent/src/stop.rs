@@ -116,14 +116,24 @@ impl Stop {
 
     async fn watch(self, path: PathBuf) {
         let mut tick = tokio::time::interval(SUSPEND_POLL);
+        let mut blind = false;
         loop {
             tokio::select! {
                 () = self.token.cancelled() => return,
                 _ = tick.tick() => {}
             }
-            if tokio::fs::try_exists(&path).await.unwrap_or(false) {
-                tracing::warn!(path = %path.display(), "the suspend file appeared: stopping at the next safe point");
-                self.request(Reason::Suspended);
+            match tokio::fs::try_exists(&path).await {
+                Ok(true) => {
+                    tracing::warn!(path = %path.display(), "the suspend file appeared: stopping at the next safe point");
+                    self.request(Reason::Suspended);
+                }
+                Ok(false) => blind = false,
+                Err(error) if !blind => {
+                    let path = path.display();
+                    tracing::warn!(%path, %error, "the suspend file can not be looked for: it stops nothing");
+                    blind = true;
+                }
+                Err(_) => {}
             }
         }
     }

@@ -106,8 +106,11 @@ async fn init(session: &Session, arguments: &Arguments) -> Outcome {
 /// The repository that is already there, if it is what an interrupted `init` of ours made.
 async fn ours(session: &Session, keys: &Keys, exists: dr_vault::Error) -> Result<Repository, Failure> {
     let opened = Repository::open(session.storage().await?, &keys.unlock, session.open_options()?).await;
-    let Ok(repository) = opened else {
-        return Err(exists.into());
+    let repository = match opened {
+        Ok(repository) => repository,
+        // Whose it is was not seen.
+        Err(error @ dr_vault::Error::Storage { .. }) => return Err(error.into()),
+        Err(_) => return Err(exists.into()),
     };
     let same_cipher = (repository.config().cipher == Cipher::None) == matches!(keys.unlock, Unlock::Nothing);
     let empty = repository.snapshots().await?.is_empty();

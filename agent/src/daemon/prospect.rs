@@ -127,7 +127,7 @@ fn prospect(config: &Config, bounds: Bounds, stop: &CancellationToken) -> Prospe
                 }));
             }
             Err(error) => {
-                tracing::debug!(root = %root.display(), %error, "not searched for sources");
+                tracing::warn!(root = %root.display(), %error, "not searched for sources");
             }
         }
     }
@@ -161,7 +161,13 @@ fn roots(config: &Config) -> Vec<PathBuf> {
     let mut roots: Vec<PathBuf> = around
         .filter(|folder| folder.parent().is_some())
         .chain(config.agent.discover.iter().cloned())
-        .filter_map(|folder| folder.canonicalize().ok())
+        .filter_map(|folder| match folder.canonicalize() {
+            Ok(resolved) => Some(resolved),
+            Err(error) => {
+                tracing::warn!(root = %folder.display(), %error, "not searched for sources");
+                None
+            }
+        })
         .collect();
     roots.sort();
     let mut kept: Vec<PathBuf> = Vec::new();
@@ -182,6 +188,7 @@ struct Ours {
 impl Ours {
     fn of(config: &Config) -> Self {
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        // A source that can not be expanded is told as a problem of its own.
         let expanded = config
             .sources
             .iter()

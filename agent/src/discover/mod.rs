@@ -228,10 +228,17 @@ impl Logs<'_> {
         if self.databases.contains(folder) || PSEUDO.iter().any(|pseudo| folder == Path::new(pseudo)) {
             return Ok(());
         }
-        let mut entries: Vec<_> = std::fs::read_dir(folder)
-            .map_err(Stop::Unreadable)?
-            .filter_map(Result::ok)
-            .collect();
+        let (mut entries, mut cut) = (Vec::new(), None);
+        for entry in std::fs::read_dir(folder).map_err(Stop::Unreadable)? {
+            match entry {
+                Ok(entry) => entries.push(entry),
+                Err(error) => cut = Some(error),
+            }
+        }
+        if let Some(error) = cut {
+            let why = format!("cannot be listed whole: {error}");
+            self.found.passed_over.push((folder.to_owned(), why));
+        }
         if !self.budget.take(&self.budget.entries, entries.len()) {
             return Err(Stop::Enough);
         }

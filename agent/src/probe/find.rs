@@ -4,6 +4,7 @@
 //! taken: it reads what was written, and its answers are nearest to those that the application gets. Without such a
 //! folder the probe beside the agent's own program is the only one.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 const PROGRAM: &str = "dr-probe";
@@ -33,17 +34,31 @@ fn parse(text: &str) -> Option<Version> {
 }
 
 fn versioned(folder: &Path, writer: Option<Version>) -> Option<PathBuf> {
-    let entries = std::fs::read_dir(folder).ok()?;
-    let installed = entries.filter_map(Result::ok).filter_map(|entry| {
-        let version = parse(entry.file_name().to_str()?)?;
-        let program = entry.path().join(PROGRAM);
-        program.is_file().then_some((version, program))
-    });
+    let installed = programs(folder)
+        .into_iter()
+        .map(|(version, _, program)| (version, program));
     match writer {
         Some(writer) => installed.filter(|(version, _)| *version >= writer).min(),
         None => installed.max(),
     }
     .map(|(_, program)| program)
+}
+
+/// The probes in a folder of versions: each with the name of its own folder.
+fn programs(folder: &Path) -> Vec<(Version, String, PathBuf)> {
+    let listed = std::fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let entries = listed.unwrap_or_else(|error| {
+        if error.kind() != ErrorKind::NotFound {
+            tracing::warn!(folder = %folder.display(), %error, "the installed probes can not be listed");
+        }
+        Vec::new()
+    });
+    let programs = entries.into_iter().filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let program = entry.path().join(PROGRAM);
+        Some((parse(&name)?, name, program))
+    });
+    programs.filter(|(_, _, program)| program.is_file()).collect()
 }
 
 /// The probes that are installed: by their versions, oldest first; or the one beside the agent's own program, which is
@@ -53,18 +68,9 @@ pub fn installed(probes: Option<&Path>, beside: Option<&Path>) -> Vec<String> {
         let own = find(None, beside, None).map(|_| concat!("beside ", env!("CARGO_PKG_VERSION")).to_owned());
         return own.into_iter().collect();
     };
-    let mut found: Vec<(Version, String)> = std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(Result::ok)
-        .filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            let version = parse(&name)?;
-            entry.path().join(PROGRAM).is_file().then_some((version, name))
-        })
-        .collect();
+    let mut found = programs(folder);
     found.sort();
-    found.into_iter().map(|(_, name)| name).collect()
+    found.into_iter().map(|(_, name, _)| name).collect()
 }
 
 #[cfg(test)]

@@ -144,11 +144,13 @@ pub(super) async fn measure(
     cancel: &CancellationToken,
 ) -> FactsOutcome {
     let known = match previous {
-        Some(previous) => load(repository, &previous)
-            .await
-            .ok()
-            .flatten()
-            .unwrap_or_default(),
+        Some(previous) => match load(repository, &previous).await {
+            Ok(known) => known.unwrap_or_default(),
+            Err(error) => {
+                tracing::warn!(%previous, %error, "facts can not be taken over from the previous snapshot: all is read");
+                Facts::default()
+            }
+        },
         None => Facts::default(),
     };
     let mut facts = Facts::default();

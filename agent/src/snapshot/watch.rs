@@ -51,9 +51,10 @@ async fn first_breach(cut: &Arc<Cut>, limits: PinLimits, clock: &SharedClock) ->
     loop {
         tick.tick().await;
         let (cut, watch, now) = (Arc::clone(cut), watch.clone(), clock.now());
-        let seen = tokio::task::spawn_blocking(move || look(&cut, &watch, now)).await;
-        if let Ok(Some(breach)) = seen {
-            return breach;
+        match tokio::task::spawn_blocking(move || look(&cut, &watch, now)).await {
+            Ok(Some(breach)) => return breach,
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "what the pins hold back could not be looked at"),
         }
     }
 }
