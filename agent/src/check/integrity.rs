@@ -173,6 +173,7 @@ async fn proof_age(repository: &Repository, options: &Options, now: Timestamp) -
     for drill in drills.iter().rev() {
         let record = repository.record(&drill.object).await?;
         let Ok(report) = serde_json::from_slice::<Report>(&record) else {
+            // Of another release: it counts as no proof, so that a drill is due rather sooner.
             continue;
         };
         if report.verdict != Verdict::Passed {

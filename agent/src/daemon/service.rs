@@ -205,6 +205,7 @@ impl Daemon {
     /// Keeps this host's certificate fresh.
     fn renewal(&self) -> Renewal {
         let options = identity::Options {
+            // The configuration was refused if one of them were none.
             endpoints: self
                 .endpoints
                 .iter()

@@ -73,9 +73,11 @@ impl Proved {
             }
             let body = match repository.record(&info.object).await {
                 Ok(body) => body,
+                // What can not be read proves nothing: that is hashed again.
                 Err(error) if error.is_damage() => continue,
                 Err(error) => return Err(error),
             };
+            // Nor does what another release wrote otherwise.
             let entry: Entry = serde_json::from_slice(&body).unwrap_or_default();
             for proof in entry.content {
                 let last = times.entry(proof).or_insert(info.time);

@@ -141,6 +141,7 @@ impl Announcer {
         Ok(active
             .into_iter()
             .filter_map(|entry| {
+                // One that can not be read is an error of the reconcilers, which then start nothing.
                 let scope = entry.scope.parse().ok()?;
                 let suspension = Suspension {
                     reason: Some(format!("{} ({})", entry.reason, entry.by)),

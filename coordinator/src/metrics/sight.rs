@@ -365,6 +365,7 @@ async fn keeping(sight: &Sight, families: &mut Families) -> Result<(), Error> {
     );
     let mut suspended = BTreeMap::from([("fleet", 0_usize), ("host", 0), ("labels", 0)]);
     for entry in sight.store.suspensions().active().await? {
+        // One that can not be read is an error of the reconcilers, which are counted, too.
         if let Ok(scope) = entry.scope.parse::<crate::scope::Scope>() {
             *suspended.entry(scope.word()).or_default() += 1;
         }

@@ -132,6 +132,7 @@ impl Reader {
             let Some(block) = block else {
                 let hash = ContentHash::of(&state.3);
                 if let Some(out) = hash_out {
+                    // Whoever asked for it has failed meanwhile.
                     out.send(hash).ok();
                 }
                 return Ok(None);

@@ -115,6 +115,7 @@ fn refuse_links(target: &Path, parent: &Path) -> Result<(), Error> {
                     reason,
                 });
             }
+            // What is not there is made a directory; what can not be looked at fails there.
             Ok(_) | Err(_) => {}
         }
     }

@@ -42,6 +42,7 @@ impl Fill {
         };
         let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
         let path = from.join(node.entry.path.as_path());
+        // What can not be opened is written anew.
         let Ok(present) = rustix::fs::open(&path, flags, rustix::fs::Mode::empty()).map(File::from) else {
             return Ok(false);
         };

@@ -207,6 +207,7 @@ pub(super) async fn uncovered(
     let enabled: Vec<Plan> = plans
         .iter()
         .filter(|plan| plan.enabled)
+        // A plan that can not be read covers nothing; the scheduler tells of it.
         .filter_map(|plan| scheduler::parse(plan).ok())
         .collect();
     let mut concerns = Vec::new();
