@@ -12,10 +12,12 @@ mod page;
 pub mod progress;
 pub mod start;
 mod table;
+mod tame;
 mod ui;
 
 pub use dr_proto::causes::{causes, in_one_line};
 pub use failure::{Classify, Failure, Said};
 pub use page::page;
 pub use table::{Cell, Table};
+pub use tame::line as one_line;
 pub use ui::{ColorChoice, Format, LogWriter, Options, Tone, Ui};

@@ -5,7 +5,7 @@
 
 use comfy_table::{Attribute, CellAlignment, Color, ColumnConstraint, ContentArrangement, Width, presets};
 
-use super::{Tone, Ui};
+use super::{Tone, Ui, tame};
 
 /// The last column is never narrower than this: a sentence with one word a line can not be read.
 const NARROWEST: u16 = 24;
@@ -45,7 +45,7 @@ impl From<&str> for Cell {
 
 impl From<Cell> for comfy_table::Cell {
     fn from(cell: Cell) -> Self {
-        let drawn = Self::new_owned(cell.text);
+        let drawn = Self::new_owned(tame::line(&cell.text).into_owned());
         match cell.tone {
             None => drawn,
             Some(Tone::Good) => drawn.fg(Color::DarkGreen),

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use serde::Serialize;
 
+use crate::tame;
+
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Format {
@@ -193,6 +195,7 @@ impl Ui {
     }
 
     fn write(&self, sink: &Sink, text: &str) -> io::Result<()> {
+        let text = &*tame::text(text);
         let line = || {
             let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
             sink.write_all(text.as_bytes())?;

@@ -98,6 +98,15 @@ impl<'d> Section<'d> {
     pub(super) fn text(&self, key: &'static str) -> Option<String> {
         let value = self.value(key)?;
         match value.get_ref() {
+            // It is shown in tables, logs and pages: nothing in it may move a cursor or begin a line.
+            DeValue::String(text) if text.contains(char::is_control) => {
+                self.wrong(
+                    key,
+                    "a control character is in it, such as a line feed",
+                    Some("write it in one line"),
+                );
+                None
+            }
             DeValue::String(text) => Some(text.clone().into_owned()),
             other => self.wanted(&self.name(key), value, "a text in quotes", other),
         }

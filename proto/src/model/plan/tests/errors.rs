@@ -205,3 +205,16 @@ fn a_hopeless_text_gets_an_answer_that_fits() {
     assert!(shown.ends_with("and 13 more"), "{shown}");
     assert!(shown.len() < 12_000, "{}", shown.len());
 }
+
+#[test]
+fn a_text_that_would_act_on_a_terminal_is_refused() {
+    for reason in [r"done\u001b[2JPASSED", r"x\nrun 0192: passed"] {
+        let exclude = format!("exclude = [ {{ host = \"db-1\", reason = \"{reason}\" }} ]\n");
+        let text = format!("schema = 1\nname = \"a\"\n{exclude}[drill]\nkind = \"verify\"\n");
+        let found = problems(&text).join("\n");
+        assert!(
+            found.contains("3 exclude") && found.contains("control character"),
+            "{found}"
+        );
+    }
+}
