@@ -207,6 +207,7 @@ fn page(ui: &Ui, detail: &RunDetail) -> std::io::Result<()> {
     }
     ui.data("")?;
     evidence::tasks(ui, &detail.tasks)?;
+    evidence::left_out(ui, &detail.left_out)?;
     evidence::notes(ui, &detail.notes, &detail.tasks)?;
     evidence::verdict(ui, run)
 }

@@ -175,5 +175,6 @@ fn print(session: &Session, evidence: &Evidence) -> std::io::Result<()> {
     }
     let tasks: Vec<_> = evidence.tasks.iter().map(|piece| piece.task.clone()).collect();
     evidence::tasks(ui, &tasks)?;
+    evidence::left_out(ui, &evidence.left_out)?;
     evidence::verdict(ui, &evidence.run)
 }

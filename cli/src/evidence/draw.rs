@@ -2,7 +2,7 @@
 
 use dr_proto::model::{Cause, Finding, RunState, TaskState, Verdict};
 use dr_proto::render;
-use dr_proto::view::{Note, Run, Task};
+use dr_proto::view::{LeftOut, Note, Run, Task};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -26,6 +26,7 @@ impl Evidence {
                 .tasks
                 .iter()
                 .flat_map(|piece| subjects(piece, &self.notes))
+                .chain(self.left_out.iter().map(not_asked))
                 .collect(),
             notes: run
                 .explanation
@@ -98,6 +99,23 @@ fn subjects(piece: &Piece, notes: &[Note]) -> Vec<render::Subject> {
         );
     }
     subjects
+}
+
+/// A host that was selected and got no task: unless the plan itself says so, it must not look green.
+fn not_asked(left_out: &LeftOut) -> render::Subject {
+    let missed = !left_out.by_plan;
+    render::Subject {
+        name: left_out.host.clone(),
+        answers: vec![render::Answer {
+            question: "left out".to_owned(),
+            verdict: missed.then_some(Verdict::Inconclusive),
+            cause: None::<Cause>,
+            figure: left_out.reason.clone(),
+            findings: Vec::new(),
+            seconds: None,
+        }],
+        notes: Vec::new(),
+    }
 }
 
 fn of_host(task: &Task, subject: render::Subject) -> render::Subject {

@@ -59,10 +59,16 @@ mod tests {
                 by: "ana".to_owned(),
                 text: "<b>looked</b> at it".to_owned(),
             }],
+            left_out: vec![dr_proto::view::LeftOut {
+                host: "db-2".to_owned(),
+                reason: "<i>suspended</i>".to_owned(),
+                by_plan: false,
+            }],
         };
         let page = html(&evidence).unwrap();
         assert!(!page.contains("<script>"), "{page}");
         assert!(page.contains("db-1") && page.contains("alert(1)"), "{page}");
         assert!(!page.contains("<b>") && page.contains("looked"), "{page}");
+        assert!(!page.contains("<i>") && page.contains("suspended"), "{page}");
     }
 }

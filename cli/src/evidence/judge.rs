@@ -49,6 +49,7 @@ mod tests {
             tasks,
             events: Vec::new(),
             notes: Vec::new(),
+            left_out: Vec::new(),
         })
     }
 
@@ -75,6 +76,7 @@ mod tests {
                 tasks: tasks.collect(),
                 events: Vec::new(),
                 notes: Vec::new(),
+                left_out: Vec::new(),
             })
         };
         let both = [TaskState::Failed, TaskState::Failed];

@@ -9,7 +9,7 @@ pub(crate) mod outputs;
 mod table;
 
 use dr_proto::model::{Report, TaskState, Work};
-use dr_proto::view::{Document, Note, Run, RunDetail, Task};
+use dr_proto::view::{Document, LeftOut, Note, Run, RunDetail, Task};
 use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 use serde_json::Value;
@@ -18,7 +18,7 @@ pub(crate) use document::draw;
 pub(crate) use html::html;
 pub(crate) use judge::code;
 pub(crate) use notes::{keep as keep_notes, print as notes};
-pub(crate) use table::{note, tasks, verdict};
+pub(crate) use table::{left_out, note, tasks, verdict};
 
 use crate::coordinator::{CallError, Coordinator};
 
@@ -34,6 +34,8 @@ pub(crate) struct Evidence {
     pub(crate) tasks: Vec<Piece>,
     /// What operators wrote beside it, oldest first.
     pub(crate) notes: Vec<Note>,
+    /// Hosts that were selected and got no task.
+    pub(crate) left_out: Vec<LeftOut>,
 }
 
 /// One task with what it measured.
@@ -103,6 +105,7 @@ impl Evidence {
             run: detail.run,
             tasks: tasks.collect(),
             notes: detail.notes,
+            left_out: detail.left_out,
         }
     }
 }
@@ -128,6 +131,7 @@ pub(crate) async fn gather(coordinator: &Coordinator, detail: RunDetail) -> Resu
         run: detail.run,
         tasks: pieces.buffered(PARALLEL).try_collect().await?,
         notes: detail.notes,
+        left_out: detail.left_out,
     })
 }
 

@@ -1,8 +1,8 @@
 //! A run's tasks as a table.
 
 use dr_proto::model::{RunState, TaskState};
-use dr_proto::view::{Run, Task};
-use dr_terminal::{Cell, Table, Tone, Ui};
+use dr_proto::view::{LeftOut, Run, Task};
+use dr_terminal::{Cell, Table, Tone, Ui, one_line};
 
 use super::tone;
 use crate::follow::worst_first;
@@ -44,6 +44,34 @@ pub(crate) fn note(task: &Task) -> String {
     words.into_iter().flatten().collect::<Vec<_>>().join(": ")
 }
 
+/// The most hosts that are listed as left out; `--output json` has all.
+const MOST_LEFT_OUT: usize = 20;
+
+/// Hosts that were selected and got no task: those that are missed first.
+pub(crate) fn left_out(ui: &Ui, left_out: &[LeftOut]) -> std::io::Result<()> {
+    let mut sorted: Vec<&LeftOut> = left_out.iter().collect();
+    sorted.sort_by_key(|entry| (entry.by_plan, &entry.host));
+    for entry in sorted.iter().take(MOST_LEFT_OUT) {
+        let (what, tone) = if entry.by_plan {
+            ("left out by the plan", Tone::Dim)
+        } else {
+            ("NOT ASKED", Tone::Warn)
+        };
+        ui.data(&format!(
+            "{}: {}: {}",
+            ui.paint(tone, what),
+            entry.host,
+            one_line(&entry.reason)
+        ))?;
+    }
+    match sorted.len().saturating_sub(MOST_LEFT_OUT) {
+        0 => Ok(()),
+        more => ui.data(&format!(
+            "and {more} more hosts were left out; --output json has all"
+        )),
+    }
+}
+
 /// The last line: how the run stands.
 pub(crate) fn verdict(ui: &Ui, run: &Run) -> std::io::Result<()> {
     let tone = match run.state {
@@ -51,7 +79,7 @@ pub(crate) fn verdict(ui: &Ui, run: &Run) -> std::io::Result<()> {
         RunState::Failed => Tone::Bad,
         _ => Tone::Warn,
     };
-    let why = run.explanation.as_ref().map(|why| format!(": {why}"));
+    let why = run.explanation.as_ref().map(|why| format!(": {}", one_line(why)));
     ui.data(&format!(
         "run {} ({}): {}{}",
         run.id,

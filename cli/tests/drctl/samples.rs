@@ -346,7 +346,15 @@ pub(crate) fn note(task: &str, second: i64, said: &str) -> v1::Note {
     }
 }
 
-/// A fleet drill: one host passed, one failed.
+fn left_out(host: &str, reason: &str, by_plan: bool) -> v1::LeftOut {
+    v1::LeftOut {
+        host: text(host),
+        reason: text(reason),
+        by_plan,
+    }
+}
+
+/// A fleet drill: one host passed, one failed, one was missed and one is excluded.
 pub(crate) fn ended_run() -> v1::RunDetail {
     let passed = v1::Task {
         finished: at(150),
@@ -394,6 +402,10 @@ pub(crate) fn ended_run() -> v1::RunDetail {
             note("", 200, "INC-17: the disk was swapped last night"),
             note(TASK_2, 230, "restored from the snapshot before"),
         ],
+        left_out: vec![
+            left_out("db-3", "OPS-4411 (ana, until 2026-12-31T00:00:00Z)", true),
+            left_out("db-7", "its agent was never here", false),
+        ],
     }
 }
 
@@ -416,6 +428,7 @@ pub(crate) fn single(work: v1::Work, name: &str, state: v1::TaskState, run: v1::
         tasks: vec![task],
         events: Vec::new(),
         notes: Vec::new(),
+        left_out: Vec::new(),
     }
 }
 

@@ -66,6 +66,41 @@ async fn a_run_over_the_fleet_is_shown_worst_first() {
 }
 
 #[tokio::test]
+async fn a_host_that_nobody_asked_is_named_and_no_green_case() {
+    let machine = Machine::new().await;
+    machine.script.watch(ends(RunState::Failed));
+    let ran = machine
+        .run(&["run", "start", "weekly", "--wait", "--junit", "junit.xml"])
+        .await
+        .ends(1);
+    assert!(
+        ran.out.contains("NOT ASKED: db-7: its agent was never here"),
+        "{}",
+        ran.out
+    );
+    assert!(
+        ran.out.contains("left out by the plan: db-3: OPS-4411"),
+        "{}",
+        ran.out
+    );
+    let junit = std::fs::read_to_string(machine.path("junit.xml")).expect("a JUnit file");
+    let suite = |name: &str| {
+        let start = junit
+            .find(&format!("<testsuite name=\"{name}\""))
+            .expect("a suite");
+        junit[start..].lines().next().expect("a line").to_owned()
+    };
+    assert!(suite("db-7").contains("errors=\"1\""), "{junit}");
+    assert!(suite("db-3").contains("skipped=\"1\""), "{junit}");
+    let json = machine
+        .run(&["run", "show", "0192", "--output", "json"])
+        .await
+        .ends(0)
+        .json();
+    assert_eq!(json["left_out"][1]["host"], "db-7");
+}
+
+#[tokio::test]
 async fn a_broken_stream_is_opened_again() {
     let machine = Machine::new().await;
     machine.script.watch(vec![

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dr_proto::model::{Allow, HostName, Labels, SourceInfo};
-use dr_store::hosts::HostRecord;
+use dr_store::hosts::{HostRecord, HostState};
 use dr_store::suspensions::SuspensionRecord;
 use dr_store::{Error, Result, Store};
 use jiff::Timestamp;
@@ -24,6 +24,8 @@ pub struct HostFacts {
     pub labels: Labels,
     /// Why it may not be asked anything, if it is revoked, retired or not approved.
     pub barred: Option<String>,
+    /// Somebody said that the host is gone for good: nobody misses it.
+    pub retired: bool,
     /// Whether its agent was ever here.
     pub enrolled: bool,
     /// What holds it up.
@@ -102,6 +104,7 @@ fn facts(record: &HostRecord, suspensions: &[(Scope, SuspensionRecord)]) -> Host
     HostFacts {
         labels: record.labels.clone(),
         barred,
+        retired: record.state == HostState::Retired,
         enrolled: record.enrolled.is_some(),
         suspended: own.or(ours),
         recalled: record.recalled,

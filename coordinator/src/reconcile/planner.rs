@@ -195,6 +195,9 @@ fn judge(
     facts: &HostFacts,
     held: &BTreeMap<HostName, String>,
 ) -> Judged {
+    if facts.retired {
+        return Judged::Elsewhere;
+    }
     let member = Member {
         host,
         labels: &facts.labels,

@@ -228,3 +228,49 @@ async fn a_plan_is_disabled_deleted_and_its_sources_are_uncovered_then() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_leaves_a_host_out_has_not_passed_and_names_it() {
+    let world = World::start().await;
+    let mut agent = world.agent("db-1").await;
+    inventory(&world, &agent).await;
+    let other = world.agent("db-2").await;
+    inventory(&world, &other).await;
+    let operator = world.operator().await;
+    let suspend = v1::SuspendRequest {
+        scope: "host=db-2".to_owned(),
+        reason: "a new disk".to_owned(),
+        duration: Some(prost_types::Duration {
+            seconds: 40 * 86_400 / 2,
+            nanos: 0,
+        }),
+    };
+    operator.fleet().suspend(suspend).await.unwrap();
+    let apply = v1::ApplyPlanRequest {
+        text: PLAN.to_owned(),
+        expected_hash: String::new(),
+    };
+    operator.plans().apply_plan(apply).await.unwrap();
+    let start = v1::StartRunRequest {
+        request_id: "1".to_owned(),
+        what: Some(v1::start_run_request::What::Plan("nightly".to_owned())),
+    };
+    let run = operator.runs().start_run(start).await.unwrap().into_inner();
+    let task = agent.start().await;
+    agent.answer(&crate::world::passed(&task)).await;
+    let detail = until("the run has ended", || async {
+        let get = v1::GetRunRequest { id: run.id.clone() };
+        let detail = operator.runs().get_run(get).await.unwrap().into_inner();
+        detail.run.as_ref()?.finished.is_some().then_some(detail)
+    })
+    .await;
+    let run = detail.run.unwrap();
+    assert_eq!(run.state(), v1::RunState::Inconclusive, "{}", run.explanation);
+    assert!(run.explanation.contains("db-2, suspended"), "{}", run.explanation);
+    let left_out: Vec<_> = detail
+        .left_out
+        .iter()
+        .map(|entry| (entry.host.as_str(), entry.by_plan))
+        .collect();
+    assert_eq!(left_out, [("db-2", false)]);
+}

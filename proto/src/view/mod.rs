@@ -19,4 +19,4 @@ pub use fleet::{
 };
 pub use inventory::{Imported, InventoryDiff, MissingHost, UnexpectedHost};
 pub use plans::{Applied, Change, Excluded, Plan, Preview, PreviewHost};
-pub use runs::{Document, Note, ProgressView, Run, RunDetail, RunEvent, Task, TaskEvent};
+pub use runs::{Document, LeftOut, Note, ProgressView, Run, RunDetail, RunEvent, Task, TaskEvent};

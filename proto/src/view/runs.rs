@@ -173,6 +173,19 @@ pub struct RunDetail {
     pub events: Vec<TaskEvent>,
     /// What operators wrote beside it, oldest first.
     pub notes: Vec<Note>,
+    /// Hosts that were selected and got no task.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A host that was selected and left out of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// The host.
+    pub host: String,
+    /// Why.
+    pub reason: String,
+    /// The plan itself says so; otherwise the host is missed.
+    pub by_plan: bool,
 }
 
 /// What an operator wrote beside a run.
@@ -329,13 +342,30 @@ impl TryFrom<v1::RunDetail> for RunDetail {
             tasks,
             events,
             notes,
+            left_out,
         } = detail;
         Ok(Self {
             run: inner("run", run)?,
             tasks: list("tasks", tasks, MOST)?,
             events: list("events", events, MOST)?,
             notes: list("notes", notes, MOST)?,
+            left_out: left_out.into_iter().map(LeftOut::from).collect(),
         })
+    }
+}
+
+impl From<v1::LeftOut> for LeftOut {
+    fn from(left_out: v1::LeftOut) -> Self {
+        let v1::LeftOut {
+            host,
+            reason,
+            by_plan,
+        } = left_out;
+        Self {
+            host,
+            reason,
+            by_plan,
+        }
     }
 }
 

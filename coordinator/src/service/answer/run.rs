@@ -3,7 +3,7 @@
 use dr_proto::{v1, wire};
 use dr_store::events::EventRecord;
 use dr_store::notes::NoteRecord;
-use dr_store::runs::RunRecord;
+use dr_store::runs::{Excluded, RunRecord};
 use dr_store::tasks::TaskRecord;
 
 use super::{maybe, maybe_length};
@@ -85,10 +85,24 @@ pub(in crate::service) fn detail(detail: Detail) -> v1::RunDetail {
         notes,
     } = detail;
     v1::RunDetail {
+        left_out: of.excluded.iter().cloned().map(left_out).collect(),
         run: Some(run(of)),
         tasks: tasks.into_iter().map(task).collect(),
         events: events.into_iter().map(step).collect(),
         notes: notes.into_iter().map(note).collect(),
+    }
+}
+
+fn left_out(excluded: Excluded) -> v1::LeftOut {
+    let Excluded {
+        host,
+        reason,
+        by_plan,
+    } = excluded;
+    v1::LeftOut {
+        host: host.into(),
+        reason,
+        by_plan,
     }
 }
 

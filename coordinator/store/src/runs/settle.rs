@@ -58,7 +58,8 @@ impl Runs<'_> {
     }
 }
 
-/// The end of a run by its tasks, and why. All tasks passed is not enough if too few hosts took part.
+/// The end of a run by its tasks, and why. All tasks passed is not enough if hosts that should have taken part did not:
+/// all of them, unless the plan says how many suffice.
 fn judge(run: &RunRecord) -> Option<(RunState, String)> {
     let states = run
         .tasks
@@ -69,22 +70,43 @@ fn judge(run: &RunRecord) -> Option<(RunState, String)> {
     let passed = run.tasks.get(&TaskState::Passed).copied().unwrap_or(0);
     let tasks: u32 = run.tasks.values().sum();
     let targets = run.rollout.targets.max(tasks);
-    let short = run
-        .rollout
-        .coverage
-        .filter(|wanted| f64::from(passed) < wanted * f64::from(targets));
-    match (end, short) {
-        (RunState::Passed, Some(wanted)) => Some((
-            RunState::Inconclusive,
-            format!(
-                "{passed} of {targets} hosts passed, {:.0} % were wanted: the others were left out",
-                wanted * 100.0
-            ),
-        )),
-        (RunState::Passed, None) => Some((end, String::new())),
-        _ if !run.explanation.is_empty() => Some((end, run.explanation.clone())),
-        _ => Some((end, format!("{passed} of {targets} hosts passed: {}", tally(run)))),
+    let wanted = run.rollout.coverage.unwrap_or(1.0);
+    if end == RunState::Passed && f64::from(passed) < wanted * f64::from(targets) {
+        let why = format!(
+            "{passed} of {targets} hosts passed, {:.0} % were wanted{}",
+            wanted * 100.0,
+            missed(run)
+        );
+        return Some((RunState::Inconclusive, why));
     }
+    Some(match end {
+        RunState::Passed if passed < targets => {
+            (end, format!("{passed} of {targets} hosts passed{}", missed(run)))
+        }
+        RunState::Passed => (end, String::new()),
+        _ if !run.explanation.is_empty() => (end, run.explanation.clone()),
+        _ => (
+            end,
+            format!(
+                "{passed} of {targets} hosts passed: {}{}",
+                tally(run),
+                missed(run)
+            ),
+        ),
+    })
+}
+
+/// `; left out: db-1, suspended until …; and 2 more`: hosts that should have taken part and did not.
+fn missed(run: &RunRecord) -> String {
+    let mut missed = run.excluded.iter().filter(|excluded| !excluded.by_plan);
+    let Some(first) = missed.next() else {
+        return String::new();
+    };
+    let more = match missed.count() {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    format!("; left out: {}, {}{more}", first.host, first.reason)
 }
 
 /// `2 failed, 1 lost`.

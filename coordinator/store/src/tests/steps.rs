@@ -4,6 +4,7 @@ use dr_proto::model::{Fence, RunState, TaskKey, TaskState};
 
 use super::{Bench, host, result};
 use crate::results::Filed;
+use crate::runs::Excluded;
 use crate::tasks::{Accepted, Offer, Requeued};
 
 #[tokio::test]
@@ -284,17 +285,31 @@ async fn a_stopped_run_lets_what_is_at_work_end() {
 
 #[tokio::test]
 async fn all_that_were_asked_is_not_enough_if_too_few_were_asked() {
-    for (targets, end) in [(2, RunState::Inconclusive), (1, RunState::Passed)] {
+    let cases = [
+        (2, Some(0.95), RunState::Inconclusive),
+        (1, Some(0.95), RunState::Passed),
+        // A plan that says nothing wants all.
+        (2, None, RunState::Inconclusive),
+        (2, Some(0.5), RunState::Passed),
+    ];
+    for (targets, coverage, end) in cases {
         let bench = Bench::new().await;
         super::plan(&bench.store, "nightly").await;
         let mut new = super::new_run("nightly", bench.now(), &["db-1"], 0);
         new.rollout.targets = targets;
-        new.rollout.coverage = Some(0.95);
+        new.rollout.coverage = coverage;
+        new.excluded = vec![Excluded {
+            host: host("db-2"),
+            reason: "suspended for long".to_owned(),
+            by_plan: targets == 1,
+        }];
         let run = bench.store.runs().create(&new).await.unwrap().into_run();
         let task = bench.offered(run.id, 1).await;
         let answer = result(task.key(), TaskState::Passed, bench.now());
         bench.store.results().file(&host("db-1"), &answer).await.unwrap();
         let settled = bench.store.runs().settle(run.id).await.unwrap().unwrap().run;
         assert_eq!(settled.state, end, "{}", settled.explanation);
+        let named = settled.explanation.contains("db-2, suspended for long");
+        assert_eq!(named, targets == 2, "{}", settled.explanation);
     }
 }
