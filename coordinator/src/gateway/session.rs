@@ -12,6 +12,7 @@
 
 mod greet;
 mod take;
+mod weigh;
 
 use std::pin::pin;
 use std::sync::Arc;

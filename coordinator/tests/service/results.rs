@@ -286,3 +286,114 @@ async fn history_fills_an_empty_store() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_of_a_snapshot_without_a_source_of_the_host_is_no_pass() {
+    use dr_proto::model::{DrillKind, DrillWork, Inventory, SourceInfo, Work};
+
+    let world = World::start().await;
+    let mut agent = world.agent("db-1").await;
+    let source = |name: &str, configured| SourceInfo {
+        name: name.to_owned(),
+        kind: "lancedb".to_owned(),
+        path: format!("/srv/{name}"),
+        problem: None,
+        damaged: false,
+        configured,
+    };
+    let inventory = Inventory {
+        sources: vec![
+            source("memory", true),
+            source("audit", true),
+            source("found", false),
+        ],
+        ..Inventory::default()
+    };
+    agent.say(AgentMessage::Inventory(inventory)).await;
+    let drill = |snapshot: &str| {
+        Work::Drill(DrillWork {
+            kind: DrillKind::Verify,
+            snapshot: snapshot.to_owned(),
+            from_host: None,
+            bytes_budget: None,
+            hooks: Vec::new(),
+            recall_tolerance: None,
+            only: None,
+            loss: None,
+            bytes_cycle: None,
+            content_cycle: None,
+        })
+    };
+    let cases = [
+        ("latest", &["memory"][..], v1::TaskState::Inconclusive),
+        ("latest", &["memory", "audit"], v1::TaskState::Passed),
+        // Who names a snapshot wants that one, whatever it holds.
+        ("00ff", &["memory"], v1::TaskState::Passed),
+    ];
+    for (index, (snapshot, sources, state)) in cases.into_iter().enumerate() {
+        let mut runs = world.operator().await.runs();
+        let request = ask(&format!("r-{index}"), "db-1", drill(snapshot));
+        let run = runs.start_run(request).await.unwrap().into_inner();
+        let start = agent.start().await;
+        let mut answer = passed(&start);
+        answer.outcome.document = report(sources);
+        agent.answer(&answer).await;
+        // Told again, it is known.
+        agent.answer(&answer).await;
+        let task = task_of(&world, &run.id).await;
+        assert_eq!(task.state(), state, "{}", task.explanation);
+        if state == v1::TaskState::Inconclusive {
+            assert_eq!(task.cause, "source_not_in_snapshot");
+            assert!(task.explanation.contains("audit") && !task.explanation.contains("found"));
+        }
+    }
+}
+
+/// The report of a drill that passed for these sources.
+fn report(sources: &[&str]) -> Vec<u8> {
+    use dr_proto::model::{
+        Bytes, DrillId, DrillKind, Freshness, ProofLevel, Report, Rpo, SourceReport, Verdict,
+    };
+    let source = |name: &&str| SourceReport {
+        name: (*name).to_owned(),
+        kind: "lancedb".to_owned(),
+        root: format!("/srv/{name}"),
+        files: 3,
+        bytes: 10,
+        capture: None,
+        verdict: Verdict::Passed,
+        proof: ProofLevel::Queries,
+        checks: Vec::new(),
+        notes: Vec::new(),
+    };
+    let report = Report {
+        schema: 1,
+        drill: DrillId::new(crate::world::now()),
+        kind: DrillKind::Verify,
+        loss: None,
+        host: "db-1".to_owned(),
+        agent: "0.1.0".to_owned(),
+        probe: None,
+        started: crate::world::now(),
+        finished: crate::world::now(),
+        snapshot: None,
+        repository: "file:///r".to_owned(),
+        encrypted: true,
+        freshness: Freshness::Fresh,
+        verdict: Verdict::Passed,
+        proof: ProofLevel::Queries,
+        binding: String::new(),
+        time_to_usable: None,
+        time_to_proven: 3.0,
+        rpo: Rpo {
+            at_loss: Some(60.0),
+            worst_gap: None,
+            snapshots: 1,
+        },
+        bytes: Bytes::default(),
+        phases: Vec::new(),
+        sources: sources.iter().map(source).collect(),
+        notes: Vec::new(),
+    };
+    serde_json::to_vec(&report).unwrap()
+}

@@ -10,6 +10,7 @@ use dr_store::results::Filed;
 use dr_store::tasks::Accepted;
 
 use super::greet::store_failed;
+use super::weigh::weigh;
 use super::{End, Session};
 use crate::access::refusals::{Reason, Refusal};
 use crate::gateway::live::Attached;
@@ -32,7 +33,7 @@ impl Session {
                 .await
                 .map_err(store_failed),
             AgentMessage::Update(update) => self.update(stream, update).await,
-            AgentMessage::Result(result) => self.result(stream, &result).await,
+            AgentMessage::Result(result) => self.result(stream, *result).await,
             AgentMessage::History(history) => self.history(history).await,
             // It answers a goodbye, and is heard after one: see `Session::run`.
             AgentMessage::Farewell(_) => Err(End::protocol("a farewell came before a goodbye")),
@@ -89,11 +90,14 @@ impl Session {
 
     /// Acknowledged after it was committed, whatever came of it; a result that could not be stored ends the stream, so
     /// that it is sent again.
-    async fn result(&mut self, stream: &Attached, result: &TaskResult) -> Result<(), End> {
+    async fn result(&mut self, stream: &Attached, result: TaskResult) -> Result<(), End> {
         if self.is_pending().await? {
             tracing::warn!(host = %self.host, task = %result.key.task, "a result of a host that nobody has approved yet waits there");
             return Ok(());
         }
+        let result = &weigh(&self.desk.store, &self.host, result)
+            .await
+            .map_err(store_failed)?;
         let filed = self
             .desk
             .store
@@ -150,12 +154,15 @@ impl Session {
         if self.is_pending().await? {
             return Ok(());
         }
-        for result in &history.results {
+        for result in history.results {
+            let result = weigh(&self.desk.store, &self.host, result)
+                .await
+                .map_err(store_failed)?;
             let filed = self
                 .desk
                 .store
                 .results()
-                .file(&self.host, result)
+                .file(&self.host, &result)
                 .await
                 .map_err(store_failed)?;
             tracing::info!(host = %self.host, task = %result.key.task, filed = filed.word(), "a result was remembered");
