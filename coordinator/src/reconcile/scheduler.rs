@@ -13,6 +13,9 @@
 //! (plan, slot) is unique and the plan's hash is checked in the same transaction: two schedulers, or a plan that is
 //! replaced meanwhile, make no second run and no run of an old text.
 //!
+//! A clock that was ahead leaves cursors in the future; they go back to the newest run that is not, and the uniqueness
+//! of slots keeps what was run from being run again.
+//!
 //! # Crash consistency
 //! The plan's cursor moves in the transaction that makes the run. What a crash prevents is due at the next pass.
 
@@ -35,6 +38,8 @@ use super::trace;
 
 /// Who asks for what the clock makes due.
 const COORDINATOR: &str = "coordinator";
+/// A clock that is corrected by less than this is no reason to look back.
+const AHEAD: SignedDuration = SignedDuration::from_mins(1);
 /// Slots of one plan that one pass deals with: the rest is due at the next.
 const SLOTS: usize = 100;
 
@@ -107,7 +112,7 @@ impl Scheduler {
         done: &mut Scheduled,
     ) -> Result<(), Error> {
         let now = self.store.clock().now();
-        let due = plan.schedule.due(record.cursor, now);
+        let due = plan.schedule.due(self.dealt_with(record, now).await?, now);
         let Some(newest) = due.until else {
             return Ok(());
         };
@@ -150,6 +155,27 @@ impl Scheduler {
         self.make(run, done).await
     }
 
+    /// Up to when a plan's slots are dealt with. A cursor in the future was left by a clock that was ahead: kept, it
+    /// would hold up the plan until then. It goes back to the newest run that is not in the future.
+    async fn dealt_with(&self, record: &PlanRecord, now: Timestamp) -> Result<Timestamp, Error> {
+        if record.cursor.duration_since(now) <= AHEAD {
+            return Ok(record.cursor);
+        }
+        let newest = self.store.runs().newest_until(&record.name, now).await?;
+        let slot = newest.and_then(|run| run.slot).map_or(now, |slot| slot.at);
+        tracing::warn!(
+            plan = record.name,
+            was = %record.cursor,
+            goes_on_from = %slot,
+            "the clock went back: the plan's slots go on from its newest run"
+        );
+        self.store
+            .plans()
+            .rewind(&record.name, record.cursor, slot)
+            .await?;
+        Ok(slot)
+    }
+
     /// Whether a slot has waited for another plan until the end of its window. One that is made up for, because nobody
     /// could start it in its window, has as long again from when it was announced.
     async fn is_out_of_patience(&self, plan: &Plan, slot: Timestamp) -> Result<bool, Error> {
@@ -172,8 +198,9 @@ impl Scheduler {
         done: &mut Scheduled,
     ) -> Result<(), Error> {
         let now = self.store.clock().now();
-        let from = record
-            .cursor
+        let from = self
+            .dealt_with(record, now)
+            .await?
             .saturating_add(SignedDuration::from_micros(1))
             .unwrap_or(Timestamp::MAX);
         let runs = self.store.runs().of_plan_between(before, from, now).await?;

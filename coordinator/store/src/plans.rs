@@ -110,6 +110,19 @@ impl Plans<'_> {
         Ok(true)
     }
 
+    /// Takes a plan's cursor back from a future that never came, if it still stands there.
+    pub async fn rewind(&self, name: &str, from: Timestamp, to: Timestamp) -> Result<()> {
+        let mut tx = self.0.begin().await?;
+        sqlx::query("UPDATE plans SET cursor = ?3 WHERE name = ?1 AND cursor = ?2")
+            .bind(name)
+            .bind(micros(from))
+            .bind(micros(to))
+            .execute(&mut *tx)
+            .await
+            .during("take a plan's cursor back")?;
+        tx.commit().await.during("commit a cursor that was taken back")
+    }
+
     /// All plans, by name.
     pub async fn list(&self) -> Result<Vec<PlanRecord>> {
         let rows = sqlx::query("SELECT * FROM plans ORDER BY name")

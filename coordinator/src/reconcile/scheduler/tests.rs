@@ -380,3 +380,36 @@ async fn two_schedulers_on_one_file_never_start_a_slot_twice() {
     assert_eq!(runs.len(), 40);
     assert!(runs.iter().all(|run| run.tasks.values().sum::<u32>() == 2));
 }
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_for_a_while_costs_no_slot() {
+    let bench = Bench::new().await;
+    bench.attach("db-1", &[]).await;
+    bench.apply(NIGHTLY).await;
+    bench.apply(FOLLOW).await;
+    bench.clock.set("2026-11-26T03:00:00Z");
+    assert_eq!(pass(&bench).await.runs, 1);
+    finish(&bench, "nightly", |_| TaskState::Passed).await;
+    assert_eq!(pass(&bench).await.runs, 1, "what follows");
+    bench.clock.set("2031-01-01T03:00:00Z");
+    assert_eq!(pass(&bench).await.runs, 1);
+    bench.clock.set("2026-11-26T03:10:00Z");
+    assert_eq!(pass(&bench).await.runs, 0, "the slot of today was run");
+    bench.clock.set("2026-11-27T03:00:00Z");
+    assert_eq!(pass(&bench).await.runs, 1);
+    let slot: Timestamp = "2026-11-27T03:00:00Z".parse().unwrap();
+    let runs = bench.store.runs();
+    assert!(runs.of_slot("nightly", slot).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_plan_that_was_applied_by_a_clock_ahead_runs_and_is_missed() {
+    let bench = Bench::new().await;
+    bench.attach("db-1", &[]).await;
+    bench.clock.set("2031-01-01T03:00:00Z");
+    bench.apply(NIGHTLY).await;
+    bench.clock.set("2026-11-26T02:30:00Z");
+    assert_eq!(pass(&bench).await.runs, 0);
+    bench.clock.set("2026-11-26T03:00:00Z");
+    assert_eq!(pass(&bench).await.runs, 1);
+}
