@@ -21,6 +21,7 @@ use super::reaper::spoken;
 use super::scheduler;
 
 mod hosts;
+mod plans;
 mod work;
 
 pub(crate) use work::oldest_overdue;
@@ -33,6 +34,8 @@ const STUCK: SignedDuration = SignedDuration::from_mins(15);
 pub const STALLED: SignedDuration = SignedDuration::from_mins(10);
 /// What may stay as it is for a day before somebody should look.
 const A_DAY: SignedDuration = SignedDuration::from_hours(24);
+/// A source that left is spoken of for so long after its last snapshot.
+const A_MONTH: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// More than this share of the agents lost is an outage, not a broken host: a twentieth.
 const OUTAGE: usize = 20;
 
@@ -98,7 +101,11 @@ pub async fn look(store: &Store, surroundings: &Surroundings<'_>) -> Result<Vec<
     concerns.extend(hosts::waiting(&hosts));
     concerns.extend(hosts::damaged(&fleet));
     concerns.extend(hosts::uncovered(store, &fleet, &plans, now).await?);
+    concerns.extend(hosts::unprotected(store, &fleet, &plans).await?);
+    concerns.extend(hosts::gone(store, &fleet, now).await?);
     concerns.extend(disproved(store).await?);
+    concerns.extend(plans::idle(&plans, &fleet, now));
+    concerns.extend(plans::not_passed(store, &plans).await?);
     concerns.extend(work::unanswered(store, now).await?);
     concerns.extend(work::overdue(store, &plans, &fleet, now).await?);
     concerns.extend(work::stuck(store, now).await?);

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use dr_proto::model::HostName;
-use dr_proto::model::plan::Member;
-use dr_proto::model::plan::Plan;
+use dr_proto::model::plan::{Member, On, Plan};
+use dr_proto::model::{HostName, Selector, SourceInfo};
 
 use super::super::missing::Missing;
 use super::{
-    A_DAY, Concern, Difference, FleetState, HostRecord, HostState, OUTAGE, PlanRecord, Result, Severity,
-    SignedDuration, Store, Surroundings, Timestamp, of_fleet, of_host, scheduler,
+    A_DAY, A_MONTH, Concern, Difference, FleetState, HostRecord, HostState, OUTAGE, PlanRecord, Result,
+    Severity, SignedDuration, Store, Surroundings, Timestamp, of_fleet, of_host, scheduler,
 };
 
 /// Hosts that are not heard of.
@@ -253,6 +252,75 @@ pub(super) async fn uncovered(
                 message,
                 remedy.to_owned(),
             )
+        });
+    }
+    Ok(concerns)
+}
+
+/// Hosts whose agent has said what it protects, and that is nothing. Hosts that rehearse for others need not.
+pub(super) async fn unprotected(
+    store: &Store,
+    fleet: &FleetState,
+    plans: &[PlanRecord],
+) -> Result<Vec<Concern>> {
+    let runners: Vec<Selector> = plans
+        .iter()
+        .filter(|plan| plan.enabled)
+        .filter_map(|plan| match scheduler::parse(plan).ok()?.action.on() {
+            On::Itself => None,
+            On::Hosts(selector) => Some(selector.clone()),
+        })
+        .collect();
+    let mut concerns = Vec::new();
+    for inventory in store.inventories().list().await? {
+        let host = inventory.host;
+        let Some(facts) = fleet.hosts.get(&host).filter(|facts| facts.barred.is_none()) else {
+            continue;
+        };
+        let protects = facts.sources.iter().any(|source| source.configured);
+        if protects || runners.iter().any(|runner| runner.matches(&host, &facts.labels)) {
+            continue;
+        }
+        let message = "it protects nothing: its agent.toml names no source".to_owned();
+        let remedy = format!(
+            "`dr-agent discover` there finds what should be in [[source]]; drctl agent retire {host} if it holds no data"
+        );
+        concerns.push(of_host(
+            &host,
+            Severity::Ticket,
+            "host_unprotected",
+            message,
+            remedy,
+        ));
+    }
+    Ok(concerns)
+}
+
+/// Sources that are in snapshots of the last month and that their hosts do not name any more: a folder that a glob
+/// used to match, or an entry that was taken out of a file.
+pub(super) async fn gone(store: &Store, fleet: &FleetState, now: Timestamp) -> Result<Vec<Concern>> {
+    let mut concerns = Vec::new();
+    for cuts in store.inventories().cuts().await? {
+        let Some(facts) = fleet.hosts.get(&cuts.host).filter(|facts| facts.barred.is_none()) else {
+            continue;
+        };
+        let named = |source: &SourceInfo| source.configured && source.name == cuts.source;
+        if facts.sources.iter().any(named) || now.duration_since(cuts.last) > A_MONTH {
+            continue;
+        }
+        let host = &cuts.host;
+        let message = format!(
+            "it is in snapshots until {:.0}, and the host does not name it any more",
+            cuts.last
+        );
+        let remedy = format!(
+            "bring it back: drctl restore start --from {host} --source {}, or its entry in agent.toml; if it is gone for \
+             good, this ends a month after its last snapshot",
+            cuts.source
+        );
+        concerns.push(Concern {
+            source: Some(cuts.source.clone()),
+            ..of_host(host, Severity::Ticket, "source_gone", message, remedy)
         });
     }
     Ok(concerns)

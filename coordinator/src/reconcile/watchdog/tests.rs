@@ -171,8 +171,6 @@ async fn lost_agents_are_an_outage_or_a_host() {
     for index in 0..30 {
         bench.attach(&format!("db-{index}"), &[]).await;
     }
-    bench.apply(NIGHTLY).await;
-    bench.store.plans().enable("nightly", false, "ana").await.unwrap();
     bench.gateway.disconnect("db-7");
     bench.clock.pass(91);
     assert!(
@@ -200,12 +198,13 @@ async fn sources_that_no_plan_covers_are_named_after_a_day() {
     bench
         .apply(&NIGHTLY.replace("schema = 1", "schema = 1\nselect = { labels = \"env=test\" }"))
         .await;
-    assert!(kinds(&bench).await.is_empty());
+    let uncovered = async || kinds(&bench).await.contains(&"source_uncovered");
+    assert!(!uncovered().await);
     bench.clock.pass(86_401);
     Scheduler::new(bench.store.clone()).pass().await.unwrap();
-    assert_eq!(kinds(&bench).await, ["source_uncovered"]);
+    assert!(uncovered().await);
     bench.apply(&NIGHTLY.replace("nightly", "all")).await;
-    assert!(kinds(&bench).await.is_empty());
+    assert!(!uncovered().await);
 }
 
 #[tokio::test]
@@ -249,7 +248,11 @@ async fn a_host_that_never_answers_needs_somebody_and_one_answer_ends_that() {
         let task = bench.store.tasks().get(task.id).await.unwrap().unwrap();
         bench.answer(&task, end).await;
         bench.store.runs().settle(run.id).await.unwrap();
-        let wanted: &[&str] = if index == 2 { &["inconclusive"] } else { &[] };
+        let wanted: &[&str] = if index == 2 {
+            &["inconclusive", "plan_not_passed"]
+        } else {
+            &["plan_not_passed"]
+        };
         assert_eq!(kinds(&bench).await, wanted, "after {index}");
     }
 }
@@ -342,4 +345,109 @@ async fn hosts_that_should_be_there_are_missed_and_strangers_are_told() {
         kinds_of(&concerns(&bench).await),
         [("host_unexpected", "db-1".to_owned())]
     );
+}
+
+#[tokio::test]
+async fn a_plan_that_finds_no_host_is_told() {
+    let bench = Bench::new().await;
+    bench.attach("db-1", &["env=prod"]).await;
+    let select = |labels: &str| format!("{NIGHTLY}select = {{ labels = \"{labels}\" }}\n");
+    bench.apply(&select("env=prod")).await;
+    assert!(kinds(&bench).await.is_empty());
+    bench.apply(&select("env=prdo")).await;
+    let found = concerns(&bench).await;
+    assert_eq!(found[0].kind, "plan_covers_nobody");
+    assert!(found[0].message.contains("env=prdo"), "{}", found[0].message);
+    let exclude = r#"exclude = [ { host = "db-1", reason = "OPS-1" } ]"#;
+    bench.apply(&format!("{}{exclude}\n", select("env=prod"))).await;
+    let found = concerns(&bench).await;
+    assert_eq!(found[0].kind, "plan_covers_nobody");
+    assert!(found[0].message.contains("OPS-1"), "{}", found[0].message);
+}
+
+#[tokio::test]
+async fn a_plan_that_waits_for_nothing_or_for_itself_is_told() {
+    let bench = Bench::new().await;
+    bench.attach("db-1", &[]).await;
+    let after = |name: &str, before: &str| {
+        format!(
+            "schema = 1\nname = \"{name}\"\nschedule = {{ after = \"{before}\" }}\ndrill = {{ kind = \"verify\" }}\n"
+        )
+    };
+    bench.apply(&after("a", "b")).await;
+    let found = concerns(&bench).await;
+    assert_eq!(found[0].kind, "plan_never_due");
+    assert!(
+        found[0].message.contains("`b`, which is not in force"),
+        "{}",
+        found[0].message
+    );
+    bench.apply(&after("b", "a")).await;
+    assert_eq!(kinds(&bench).await, ["plan_never_due", "plan_never_due"]);
+    bench.apply(&after("b", "nightly")).await;
+    bench.apply(NIGHTLY).await;
+    assert!(kinds(&bench).await.is_empty());
+    for name in ["a", "b", "nightly"] {
+        bench.store.plans().enable(name, false, "ana").await.unwrap();
+    }
+    assert_eq!(kinds(&bench).await, ["no_plan_enabled"]);
+}
+
+#[tokio::test]
+async fn a_run_that_asked_nobody_or_too_few_is_told_until_one_passes() {
+    let bench = Bench::new().await;
+    bench.attach("db-1", &[]).await;
+    bench
+        .apply(&format!("{NIGHTLY}limits = {{ max_bytes = \"1 KiB\" }}\n").replace("snapshot", "restore"))
+        .await;
+    bench.inventory("db-1", &[10]).await;
+    bench.clock.set("2026-11-26T03:00:00Z");
+    Scheduler::new(bench.store.clone()).pass().await.unwrap();
+    assert!(kinds(&bench).await.is_empty(), "1,000 bytes fit: it runs");
+    bench
+        .apply(&format!("{NIGHTLY}limits = {{ max_bytes = \"1 B\" }}\n").replace("snapshot", "restore"))
+        .await;
+    bench.clock.set("2026-11-27T03:00:00Z");
+    Scheduler::new(bench.store.clone()).pass().await.unwrap();
+    let found = concerns(&bench).await;
+    let told = found.iter().find(|concern| concern.kind == "plan_not_passed");
+    let told = told.unwrap_or_else(|| panic!("{found:?}"));
+    assert!(told.message.contains("limits.max_bytes"), "{}", told.message);
+}
+
+#[tokio::test]
+async fn a_host_without_sources_and_a_source_that_left_are_told() {
+    let bench = Bench::new().await;
+    bench.attach("db-1", &["role=db"]).await;
+    bench.inventory("db-1", &[60]).await;
+    assert!(kinds(&bench).await.is_empty());
+    let left = |sources: &[&str]| dr_proto::model::Inventory {
+        sources: sources
+            .iter()
+            .map(|name| super::super::testing::source(name))
+            .collect(),
+        // Not listed: what is known of snapshots stays.
+        snapshots_problem: Some("away".to_owned()),
+        ..dr_proto::model::Inventory::default()
+    };
+    let inventories = bench.store.inventories();
+    inventories
+        .replace(&host("db-1"), &left(&["other"]))
+        .await
+        .unwrap();
+    let found = concerns(&bench).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(
+        (found[0].kind, found[0].source.as_deref()),
+        ("source_gone", Some("memory"))
+    );
+    bench.clock.pass(31 * 86_400);
+    assert!(!kinds(&bench).await.contains(&"source_gone"));
+    inventories.replace(&host("db-1"), &left(&[])).await.unwrap();
+    assert!(kinds(&bench).await.contains(&"host_unprotected"));
+    // One that rehearses for others needs no source of its own.
+    bench
+        .apply(&NIGHTLY.replace(r#"kind = "snapshot""#, r#"kind = "restore", on = "role=db""#))
+        .await;
+    assert!(!kinds(&bench).await.contains(&"host_unprotected"));
 }

@@ -4,17 +4,14 @@ use std::collections::BTreeMap;
 
 use dr_proto::model::plan::{Member, Plan};
 use dr_store::tasks::TaskRecord;
-use jiff::SignedDuration;
 
 use super::{
-    Concern, FleetState, OVERDUE, PlanRecord, Result, RunState, STUCK, Severity, Store, TaskState, Timestamp,
-    of_fleet, of_host, scheduler,
+    A_MONTH, Concern, FleetState, OVERDUE, PlanRecord, Result, RunState, STUCK, Severity, Store, TaskState,
+    Timestamp, of_fleet, of_host, scheduler,
 };
 
 /// So many tasks of a host in a row without an answer need somebody.
 const IN_A_ROW: u32 = 3;
-/// Tasks that ended longer ago than this are history.
-const A_MONTH: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// Plans whose newest slot by the clock was not started, and plans that can not be read. A plan whose hosts are all
 /// suspended is not missed until that ends.
@@ -100,7 +97,11 @@ async fn overdue_slot(
     plan: &Plan,
     now: Timestamp,
 ) -> Result<Option<Timestamp>> {
-    let in_force = record.applied.max(record.since);
+    // What was applied under a clock that was ahead is in force since the scheduler noticed.
+    let in_force = match record.applied.max(record.since) {
+        ahead if ahead > now => record.cursor,
+        since => since,
+    };
     let Some(slot) = plan.schedule.last_slot(now).filter(|slot| *slot > in_force) else {
         return Ok(None);
     };
