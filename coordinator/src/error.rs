@@ -61,7 +61,7 @@ impl Classify for Class {
             return by_serving(error);
         }
         if let Some(error) = error.downcast_ref::<dr_store::Error>() {
-            return by_store(error).map(|class| (class, Vec::new()));
+            return by_store(error).map(|class| (class, hints(error, class)));
         }
         let error = error.downcast_ref::<io::Error>()?;
         Some((by_io(error), Vec::new()))
@@ -157,6 +157,19 @@ fn by_store(error: &dr_store::Error) -> Option<Class> {
             .map(by_io)
             .or(Some(Class::Store)),
     }
+}
+
+/// What to do about a store that does not open.
+fn hints(error: &dr_store::Error, class: Class) -> Vec<String> {
+    let hint = match (error, class) {
+        (_, Class::Damaged) => {
+            "move the file away and put the newest copy in its place with `dr-coordinator recover`; agents tell what \
+             happened since"
+        }
+        (dr_store::Error::Open { .. }, _) => "does its folder exist, and may the coordinator write there?",
+        _ => return Vec::new(),
+    };
+    vec![hint.to_owned()]
 }
 
 fn by_io(error: &io::Error) -> Class {

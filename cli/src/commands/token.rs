@@ -1,6 +1,7 @@
 //! `drctl agent token …`.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use clap::{Args, Subcommand};
 use dr_proto::model::HostName;
@@ -12,7 +13,7 @@ use dr_terminal::{Table, Ui};
 use serde::Serialize;
 
 use crate::coordinator::{Coordinator, Terms};
-use crate::error::Outcome;
+use crate::error::{Class, Failure, Outcome};
 use crate::session::Session;
 use crate::show::{dash, short_time};
 
@@ -98,8 +99,23 @@ pub(super) async fn run(session: &Session, coordinator: &Coordinator, arguments:
     }
 }
 
+/// The labels by name: of two values of one label neither can be guessed to be the right one.
+fn distinct(given: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Failure> {
+    let mut labels = BTreeMap::new();
+    for (name, value) in given {
+        match labels.entry(name) {
+            Entry::Vacant(free) => free.insert(value),
+            Entry::Occupied(taken) => {
+                let twice = format!("the label `{}` is given twice", taken.key());
+                return Err(Failure::new(Class::Usage, twice));
+            }
+        };
+    }
+    Ok(labels)
+}
+
 async fn create(session: &Session, coordinator: &Coordinator, create: Create) -> Outcome {
-    let labels: BTreeMap<String, String> = create.labels.into_iter().collect();
+    let labels = distinct(create.labels)?;
     let host = create.host.map(|host| host.to_string());
     let terms = Terms {
         valid_for: create.valid_for.map(|period| period.0),

@@ -166,6 +166,8 @@ fn system(error: &io::Error) -> Class {
         Kind::PermissionDenied | Kind::ReadOnlyFilesystem => Class::Denied,
         Kind::AlreadyExists => Class::Exists,
         Kind::StorageFull | Kind::QuotaExceeded => Class::NoSpace,
+        // Whoever reads the result has had enough of it: nothing is unreachable.
+        Kind::BrokenPipe => Class::Interrupted,
         _ => Class::Io,
     }
 }

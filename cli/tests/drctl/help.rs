@@ -74,6 +74,7 @@ async fn command_lines_that_make_no_sense_end_with_64() {
         &["restore", "start", "--from", "a", "--to", "relative/folder"][..],
         &["agent", "revoke", "db-1"][..],
         &["suspend"][..],
+        &["agent", "token", "--label", "tier=gold", "--label", "tier=silver"][..],
     ] {
         machine.run(arguments).await.ends(64);
     }

@@ -14,7 +14,7 @@ pub enum Error {
     #[error("`{0}` names no store: `sqlite:///absolute/path/state.db` is expected")]
     Url(String),
     /// The file could not be opened.
-    #[error("open the store {path}: check that its folder exists and that the coordinator may write there")]
+    #[error("open the store {path}")]
     Open {
         /// The database file.
         path: PathBuf,
