@@ -1,6 +1,7 @@
 //! What is said of a committed snapshot.
 
 use dr_auditlog::{Weight, carry};
+use dr_lance::{Excluded, Exclusion};
 use dr_proto::model::HoldInfo;
 use dr_vault::{SnapshotId, backup};
 use serde::Serialize;
@@ -157,14 +158,6 @@ pub(crate) fn log_notes(log: &LogStamp) -> Vec<String> {
 
 /// What is not in the snapshot, by name, and what was taken otherwise than usual.
 pub(crate) fn notes(lance: &LanceStamp) -> Vec<String> {
-    let excluded = lance.excluded.iter().map(|excluded| {
-        let files = if excluded.files > 1 {
-            format!(" ({} files)", excluded.files)
-        } else {
-            String::new()
-        };
-        format!("not included: {}{files}: {}", excluded.path, excluded.reason)
-    });
     let external = lance.external_bases.iter().map(|base| {
         format!(
             "not included: {} files of {} that lie outside the database, below {}",
@@ -178,5 +171,73 @@ pub(crate) fn notes(lance: &LanceStamp) -> Vec<String> {
             table.opaque.as_ref()?
         ))
     });
-    excluded.chain(external).chain(opaque).collect()
+    excluded(&lance.excluded)
+        .into_iter()
+        .chain(external)
+        .chain(opaque)
+        .collect()
+}
+
+/// What was left out, a line each; what every table leaves out in one line, with some of it by name.
+fn excluded(all: &[Excluded]) -> Vec<String> {
+    /// Of what is left out as a rule.
+    const NAMED: usize = 3;
+    let name = |excluded: &Excluded| match excluded.files {
+        0 | 1 => excluded.path.clone(),
+        files => format!("{} ({files} files)", excluded.path),
+    };
+    let by_rule = |reason: Exclusion| matches!(reason, Exclusion::OlderVersions | Exclusion::VersionHint);
+    let mut notes = Vec::new();
+    for reason in [Exclusion::OlderVersions, Exclusion::VersionHint] {
+        let names: Vec<String> = all.iter().filter(|one| one.reason == reason).map(name).collect();
+        let more = match names.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let named = names.get(..NAMED).unwrap_or(&names).join(", ");
+        if !named.is_empty() {
+            notes.push(format!("not included: {named}{more}: {reason}"));
+        }
+    }
+    let others = all.iter().filter(|one| !by_rule(one.reason));
+    notes.extend(others.map(|one| format!("not included: {}: {}", name(one), one.reason)));
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_every_table_leaves_out_is_one_line_and_the_rest_is_named_one_by_one() {
+        let one = |path: &str, reason, files| Excluded {
+            path: path.to_owned(),
+            reason,
+            files,
+        };
+        let mut all: Vec<Excluded> = (0..5)
+            .map(|table| {
+                one(
+                    &format!("t{table}.lance/_versions"),
+                    Exclusion::OlderVersions,
+                    table,
+                )
+            })
+            .collect();
+        all.push(one("x", Exclusion::HalfDropped, 0));
+        all.push(one("y", Exclusion::HalfDropped, 0));
+        assert_eq!(
+            excluded(&all),
+            [
+                "not included: t0.lance/_versions, t1.lance/_versions, t2.lance/_versions (2 files) and 2 more: \
+                 older versions",
+                "not included: x: no manifest: half-dropped or being created",
+                "not included: y: no manifest: half-dropped or being created",
+            ]
+        );
+        assert_eq!(
+            excluded(&all[..1]),
+            ["not included: t0.lance/_versions: older versions"]
+        );
+    }
 }
