@@ -213,8 +213,10 @@ fn judge(
     let coverage = plan.covers(member, start.begin);
     match &coverage {
         Coverage::Elsewhere => return Judged::Elsewhere,
-        // A host that has not said what it protects is missed; the plan's own exclusions are not.
-        Coverage::Excluded { reason } => return excluded(reason.clone(), member.sources.is_some()),
+        // A host that has not said what it protects is missed, unless the plan names it as one to leave out.
+        Coverage::Excluded { reason, by_name } => {
+            return excluded(reason.clone(), *by_name || member.sources.is_some());
+        }
         Coverage::Whole { .. } | Coverage::Part { .. } => {}
     }
     let start_by = start_by(plan, start);

@@ -68,7 +68,7 @@ fn covers_nobody(plan: &Plan, fleet: &FleetState, now: Timestamp) -> Option<Stri
         };
         match plan.covers(member, now) {
             Coverage::Whole { .. } | Coverage::Part { .. } => return None,
-            Coverage::Excluded { reason } => {
+            Coverage::Excluded { reason, .. } => {
                 left_out.get_or_insert_with(|| format!("{host} is left out, {reason}"));
             }
             Coverage::Elsewhere => {}

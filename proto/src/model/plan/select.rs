@@ -59,6 +59,8 @@ pub enum Coverage {
     Excluded {
         /// Why, for people.
         reason: String,
+        /// Whether the plan names the host as one to leave out.
+        by_name: bool,
     },
     /// All its sources that the plan is about, whatever they are when the work begins.
     Whole {
@@ -104,6 +106,7 @@ impl Plan {
         if let Some(exclusion) = self.exclusion(member.host, at) {
             return Coverage::Excluded {
                 reason: exclusion.to_string(),
+                by_name: true,
             };
         }
         let whole = self.select.sources.iter().any(SourcePattern::is_all);
@@ -112,7 +115,10 @@ impl Plan {
                 Coverage::Whole { sources: Vec::new() }
             } else {
                 let reason = "its agent has not said yet what it protects".to_owned();
-                Coverage::Excluded { reason }
+                Coverage::Excluded {
+                    reason,
+                    by_name: false,
+                }
             };
         };
         let kind = self.action.source_kind();
@@ -133,7 +139,10 @@ impl Plan {
             .collect();
         if sources.is_empty() {
             let reason = self.no_source(kind);
-            Coverage::Excluded { reason }
+            Coverage::Excluded {
+                reason,
+                by_name: false,
+            }
         } else if whole {
             Coverage::Whole { sources }
         } else {

@@ -127,7 +127,8 @@ drill = { kind = "snapshot" }
     assert_eq!(
         covers(&seven, &prod, Some(&sources)),
         Coverage::Excluded {
-            reason: "OPS-1 (ana, until 2026-07-01T00:00:00Z)".to_owned()
+            reason: "OPS-1 (ana, until 2026-07-01T00:00:00Z)".to_owned(),
+            by_name: true,
         }
     );
     let later = Member {
