@@ -37,7 +37,7 @@ const GIVEN_UP: [&str; 3] = ["store.cancel", "store.expire", "store.lose"];
 /// Reached while a host enrols.
 const ENROLMENT: [&str; 2] = ["enrolment.signed", "store.enroll"];
 /// Not reached by what hosts are asked to do: forgetting old runs, copies of the store.
-const HOUSEKEEPING: [&str; 3] = ["backup.sealed", "recover.checked", "store.prune"];
+const HOUSEKEEPING: [&str; 4] = ["backup.sealed", "recover.checked", "recover.told", "store.prune"];
 
 #[test]
 fn no_failpoint_of_the_coordinator_is_left_out() {
@@ -346,7 +346,7 @@ fn housekeeping_that_is_killed_leaves_nothing_half_done() {
     let (Some(mut fleet), Some(host)) = (Fleet::start(), Host::new()) else {
         return dr_tests::skip(case, NOT_BUILT);
     };
-    let [sealed, checked, pruned] = HOUSEKEEPING;
+    let [sealed, checked, told, pruned] = HOUSEKEEPING;
     fleet.restart_until(Some(pruned));
     let _died = fleet.wait_for_death().expect_code(137);
     fleet.restart();
@@ -393,11 +393,13 @@ fn housekeeping_that_is_killed_leaves_nothing_half_done() {
         "--identity",
         &identity,
     ];
-    let _died = fleet.coordinator_until(Some(checked), &recover).expect_code(137);
-    assert!(
-        !fleet.store().exists(),
-        "a store is there as a whole or not at all"
-    );
+    for point in [checked, told] {
+        let _died = fleet.coordinator_until(Some(point), &recover).expect_code(137);
+        assert!(
+            !fleet.store().exists(),
+            "a store is there as a whole, and knows that it is a copy, or not at all"
+        );
+    }
     let _recovered = fleet.coordinator(&recover).expect_code(0);
     fleet.restart();
     assert_eq!(fleet.ask(&["agent", "token", "list"])["tokens"], before);

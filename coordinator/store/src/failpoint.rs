@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 static HITS: AtomicU64 = AtomicU64::new(0);
 
 /// All of them, in the store and in the coordinator above it: a test that goes through this list misses none.
-pub const POINTS: [&str; 21] = [
+pub const POINTS: [&str; 22] = [
     "backup.sealed",
     "dispatcher.sent",
     "enrolment.signed",
     "gateway.result.filed",
     "hello.step",
     "recover.checked",
+    "recover.told",
     "store.cancel",
     "store.enroll",
     "store.expire",

@@ -1,8 +1,8 @@
 //! The way back from a copy to a store.
 //!
 //! # Crash consistency
-//! The copy is opened under a temporary name, checked, and gets the store's name last. A crash before that leaves no
-//! store, and the same command does it again.
+//! The copy is opened under a temporary name, checked, told that it is a copy (so that agents are asked for what they
+//! remember), and gets the store's name last. A crash before that leaves no store, and the same command does it again.
 
 use std::fs::{self, File};
 use std::io;
@@ -48,12 +48,7 @@ pub async fn recover(
         }
     };
     dr_store::failpoint::reach("recover.checked");
-    refuse_live(&path)?;
-    fs::rename(&part, &path).map_err(|source| failed("rename to", &path, source))?;
-    if let Some(folder) = path.parent() {
-        seal::sync_folder(folder)?;
-    }
-    let store = Store::open(url, clock).await?;
+    let store = Store::open(&format!("sqlite://{}", part.display()), clock).await?;
     let details = json!({ "from": from.file_name().map(|name| name.to_string_lossy()), "runs": checked.runs,
         "epoch": checked.epoch });
     store
@@ -61,16 +56,29 @@ pub async fn recover(
         .append(by, "store.recover", "store", &details)
         .await?;
     store.hosts().recall_histories().await?;
+    // What is in its journal goes into the file with that.
     store.close().await;
+    dr_store::failpoint::reach("recover.told");
+    refuse_live(&path)?;
+    fs::rename(&part, &path).map_err(|source| failed("rename to", &path, source))?;
+    if let Some(folder) = path.parent() {
+        seal::sync_folder(folder)?;
+    }
     Ok(Recovered { path, checked })
+}
+
+/// The files of a store, its journals among them.
+fn files_of(path: &Path) -> [PathBuf; 4] {
+    ["", "-wal", "-shm", "-journal"].map(|suffix| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    })
 }
 
 /// A live store is never overwritten, nor a journal that belongs to one.
 fn refuse_live(path: &Path) -> Result<(), Error> {
-    for suffix in ["", "-wal", "-shm", "-journal"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        let file = PathBuf::from(name);
+    for file in files_of(path) {
         match fs::symlink_metadata(&file) {
             Ok(_) => return Err(Error::Exists(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -89,7 +97,8 @@ fn part_of(path: &Path) -> PathBuf {
 /// Decrypts a copy into `target`, durably.
 fn open_copy(from: &Path, identity: &Path, target: &Path) -> Result<(), Error> {
     let identities = identities(identity)?;
-    seal::remove(target)?;
+    // A journal that an interrupted recovery left would be taken for that of the new copy.
+    files_of(target).iter().try_for_each(|file| seal::remove(file))?;
     if let Some(folder) = target.parent() {
         fs::create_dir_all(folder).map_err(|source| failed("create", folder, source))?;
     }
