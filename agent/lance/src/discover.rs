@@ -174,6 +174,9 @@ impl Visit<'_> {
                 FileType::Directory if item.name == LOST_AND_FOUND => {
                     self.exclude(below, Exclusion::Foreign, 0)
                 }
+                FileType::Directory if layout::is_of_a_restore(&item.name) => {
+                    self.exclude(below, Exclusion::OfARestore, 0);
+                }
                 FileType::Directory => any |= self.table_or_folder(&below, depth + 1)?,
                 FileType::RegularFile => files.push(below),
                 FileType::Symlink => self.link(below),

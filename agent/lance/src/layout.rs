@@ -119,6 +119,15 @@ pub fn is_temporary(name: &str) -> bool {
             .is_some_and(|(_, id)| Uuid::try_parse(id).is_ok())
 }
 
+/// Whether a folder is one that our restores make beside what they restore, or inside where that is a mount point:
+/// `<name>.restoring-<id>` until it is swapped in, `<name>.displaced-<id>` for what stood there before.
+pub fn is_of_a_restore(name: &str) -> bool {
+    [".restoring-", ".displaced-"].iter().any(|part| {
+        name.rsplit_once(part)
+            .is_some_and(|(_, id)| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    })
+}
+
 /// Whether a file, named relative to its table's folder, can never change or be replaced under the same name.
 ///
 /// Only names that carry a random part qualify: a dropped and re-created table reuses the names of manifests,

@@ -330,6 +330,8 @@ pub enum Exclusion {
     Damaged,
     /// A folder without any table.
     Foreign,
+    /// What a restore entry by entry set aside here, or had not swapped in when it was killed.
+    OfARestore,
     /// A name that is not UTF-8.
     Unnameable,
 }
@@ -349,6 +351,7 @@ impl fmt::Display for Exclusion {
             Self::HalfDropped => "no manifest: half-dropped or being created",
             Self::Damaged => "damaged version",
             Self::Foreign => "no table in it",
+            Self::OfARestore => "left here by a restore; look at it, then remove it",
             Self::Unnameable => "name is not UTF-8",
         })
     }

@@ -231,6 +231,8 @@ fn later_formats_are_taken_whole() {
 #[test]
 fn what_is_not_taken_is_named() {
     let made = Made::new();
+    let aside = format!("t.lance.displaced-{}", "0a".repeat(16));
+    made.table(&aside);
     made.table("t.lance")
         .file("gone.lance/data/a.lance", b"x")
         .file("other/readme", b"x");
@@ -268,6 +270,7 @@ fn what_is_not_taken_is_named() {
         ("linked.lance", Exclusion::SymbolicLink, 1),
         ("moved.lance", Exclusion::LinkedTable, 1),
         ("other", Exclusion::Foreign, 0),
+        (aside.as_str(), Exclusion::OfARestore, 0),
         ("t.lance/_versions", Exclusion::OlderVersions, 2),
         ("t.lance/_versions", Exclusion::DetachedVersions, 1),
     ];
