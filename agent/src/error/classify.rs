@@ -8,7 +8,7 @@ use dr_terminal::Classify;
 use dr_vault::storage;
 
 use super::engine;
-use crate::daemon::identity;
+use crate::daemon::{identity, journal};
 use crate::exit::Code;
 use crate::{config, state};
 
@@ -164,6 +164,9 @@ fn known(error: &(dyn StdError + 'static)) -> Option<(Class, Vec<String>)> {
     if let Some(error) = error.downcast_ref::<identity::Error>() {
         return Some((error.class(), error.hints()));
     }
+    if let Some(class) = error.downcast_ref::<journal::Error>().and_then(journal_class) {
+        return Some(hintless(class));
+    }
     if let Some(error) = error.downcast_ref::<config::ExpandError>() {
         return Some(expand(error));
     }
@@ -220,6 +223,15 @@ fn state_class(error: &state::Error) -> Option<(Class, Vec<String>)> {
             vec![format!("remove {} to resume", path.display())],
         )),
         state::Error::File { .. } => None,
+    }
+}
+
+/// Journals that somebody has to do something about say what; others fail by their source.
+fn journal_class(error: &journal::Error) -> Option<Class> {
+    match error {
+        journal::Error::Newer { .. } | journal::Error::NotAJournal { .. } => Some(Class::Configuration),
+        journal::Error::Document { .. } => Some(Class::Io),
+        journal::Error::File { .. } | journal::Error::Record(_) | journal::Error::State(_) => None,
     }
 }
 

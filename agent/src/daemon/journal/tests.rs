@@ -103,11 +103,13 @@ fn a_newer_journal_and_another_file_are_refused_by_name() {
         Journal::open(dir.path()),
         Err(Error::Newer { version: 2, .. })
     ));
-    std::fs::write(&path, "something else\n").expect("write");
-    assert!(matches!(
-        Journal::open(dir.path()),
-        Err(Error::NotAJournal { .. })
-    ));
+    for other in ["something else\n", ""] {
+        std::fs::write(&path, other).expect("write");
+        let error = Journal::open(dir.path()).expect_err("it is no journal");
+        assert!(matches!(error, Error::NotAJournal { .. }), "{error}");
+        let failure = crate::error::Failure::from(error);
+        assert_eq!(failure.class(), crate::error::Class::Configuration, "{failure}");
+    }
 }
 
 #[test]
