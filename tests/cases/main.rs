@@ -35,3 +35,4 @@ mod runner;
 mod storage;
 mod surroundings;
 mod writer;
+mod zoo;
