@@ -231,7 +231,10 @@ fn journal_class(error: &journal::Error) -> Option<Class> {
     match error {
         journal::Error::Newer { .. } | journal::Error::NotAJournal { .. } => Some(Class::Configuration),
         journal::Error::Document { .. } => Some(Class::Io),
-        journal::Error::File { .. } | journal::Error::Record(_) | journal::Error::State(_) => None,
+        journal::Error::File { .. }
+        | journal::Error::Record(_)
+        | journal::Error::State(_)
+        | journal::Error::Stopped(_) => None,
     }
 }
 
