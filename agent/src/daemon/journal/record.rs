@@ -90,6 +90,8 @@ pub struct Memory {
     keys: VecDeque<TaskKey>,
     slots: VecDeque<Slot>,
     plans: Vec<PlanText>,
+    /// The newest plans that were any: a coordinator that lost its store says that there are none.
+    any_plans: Vec<PlanText>,
     labels: Labels,
     suspension: Suspension,
     contact: Option<Timestamp>,
@@ -104,7 +106,12 @@ impl Memory {
             }
             Record::Finished(answer) => self.finish(*answer),
             Record::Acknowledged { key } => self.acknowledge(key),
-            Record::Plans { plans } => self.plans = plans,
+            Record::Plans { plans } => {
+                if !plans.is_empty() {
+                    self.any_plans.clone_from(&plans);
+                }
+                self.plans = plans;
+            }
             Record::Labels { labels } => self.labels = labels,
             Record::Suspension(suspension) => self.suspension = suspension,
             Record::Contact { at } => self.contact = self.contact.max(Some(at)),
@@ -173,6 +180,9 @@ impl Memory {
                 slots: self.slots.iter().cloned().collect(),
             },
             Record::Plans {
+                plans: self.any_plans.clone(),
+            },
+            Record::Plans {
                 plans: self.plans.clone(),
             },
             Record::Labels {
@@ -239,6 +249,12 @@ impl Memory {
     /// The last plans that were received.
     pub fn plans(&self) -> &[PlanText] {
         &self.plans
+    }
+
+    /// The last plans that were received and were any: what an empty coordinator is told. It takes them disabled, for
+    /// somebody to look at, so that one which was taken away on purpose does not come back by itself.
+    pub fn plans_to_recall(&self) -> &[PlanText] {
+        &self.any_plans
     }
 
     /// The labels of this host, as a coordinator last said them.

@@ -112,6 +112,31 @@ fn a_newer_journal_and_another_file_are_refused_by_name() {
     }
 }
 
+/// A coordinator that lost its store has no plans and says so; if it loses that store too, agents still know them.
+#[test]
+fn the_last_plans_that_were_any_are_kept_for_an_empty_coordinator() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut journal = Journal::open(dir.path()).expect("open");
+    let nightly = vec![dr_proto::model::PlanText {
+        name: "nightly".to_owned(),
+        text: "x".repeat(32 << 10),
+        hash: "1".to_owned(),
+    }];
+    for _ in 0..40 {
+        let plans = nightly.clone();
+        journal.record(Record::Plans { plans }).expect("record");
+        let plans = Vec::new();
+        journal.record(Record::Plans { plans }).expect("record");
+    }
+    let length = std::fs::metadata(dir.path().join("journal")).expect("stat").len();
+    assert!(length < 2 * SMALL, "it was rewritten meanwhile: {length}");
+    let again = Journal::open(dir.path()).expect("open again");
+    for memory in [journal.memory(), again.memory()] {
+        assert!(memory.plans().is_empty(), "nothing is done by them");
+        assert_eq!(memory.plans_to_recall(), nightly);
+    }
+}
+
 #[test]
 fn it_is_rewritten_when_most_of_it_is_past_and_says_the_same() {
     let dir = tempfile::tempdir().expect("a temporary folder");

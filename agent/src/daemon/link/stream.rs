@@ -404,7 +404,10 @@ impl Stream {
 
     /// All that is remembered, in messages of bounded size; the plans are in the first.
     async fn history(&mut self, link: &Link) -> Result<(), Error> {
-        let plans = link.desk.recall(|memory| memory.plans().to_vec()).await?;
+        let plans = link
+            .desk
+            .recall(|memory| memory.plans_to_recall().to_vec())
+            .await?;
         let mut batch = History {
             results: Vec::new(),
             plans,
