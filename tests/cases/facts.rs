@@ -1,25 +1,14 @@
 //! What is measured of a snapshot when the one before is known: no more than what changed.
 
-use std::path::Path;
-use std::time::Duration;
-
-use dr_tests::host::Host;
-use dr_tests::oracle::Python;
-use dr_tests::process::run;
+use dr_tests::application::Application;
 
 #[test]
 fn only_what_commits_changed_is_read_and_their_rewrites_are_judged() {
     let case = "only_what_commits_changed_is_read_and_their_rewrites_are_judged";
-    let (Some(python), Some(_)) = (Python::find(), dr_tests::binaries::probe()) else {
-        return dr_tests::skip(case, "no Python with lancedb, or no probe");
+    let Some(application) = Application::start(case, "commits.py", &["make"]) else {
+        return;
     };
-    let Some(host) = Host::new() else {
-        return dr_tests::skip(case, "dr-agent is not built");
-    };
-    let database = host.path().join("application");
-    let host = host.with_database("memory", &database);
-    commit(&python, &database, "make");
-    host.set_up();
+    let host = &application.host;
     let measured = |snapshot: serde_json::Value| {
         let facts = &snapshot["facts"];
         assert_eq!(facts["faults"], serde_json::json!([]), "{snapshot:#}");
@@ -27,10 +16,10 @@ fn only_what_commits_changed_is_read_and_their_rewrites_are_judged() {
     };
     assert_eq!(measured(host.snapshot()), (2000.into(), 0.into()));
     // The compaction is not what made the newest version, and none of its files is stored but that one's.
-    commit(&python, &database, "compact");
+    application.step("compact");
     assert_eq!(measured(host.snapshot()), (2100.into(), 1.into()));
     // Of both fragments only the rows that are deleted, seven and one.
-    commit(&python, &database, "forget");
+    application.step("forget");
     assert_eq!(measured(host.snapshot()), (8.into(), 0.into()));
     // A drill knows nothing of this and reads every row.
     let drill = host
@@ -48,17 +37,10 @@ fn only_what_commits_changed_is_read_and_their_rewrites_are_judged() {
 #[test]
 fn a_clone_is_not_proved_by_live_files_outside_of_the_restored_copy() {
     let case = "a_clone_is_not_proved_by_live_files_outside_of_the_restored_copy";
-    let (Some(python), Some(_)) = (Python::find(), dr_tests::binaries::probe()) else {
-        return dr_tests::skip(case, "no Python with lancedb, or no probe");
+    let Some(application) = Application::start(case, "commits.py", &["make", "clone"]) else {
+        return;
     };
-    let Some(host) = Host::new() else {
-        return dr_tests::skip(case, "dr-agent is not built");
-    };
-    let database = host.path().join("application");
-    let host = host.with_database("memory", &database);
-    commit(&python, &database, "make");
-    commit(&python, &database, "clone");
-    host.set_up();
+    let host = &application.host;
     let _without = host.run(&["snapshot"]).expect_code(3);
     let drill = host
         .run(&["drill", "--kind", "restore", "--output", "json"])
@@ -69,13 +51,7 @@ fn a_clone_is_not_proved_by_live_files_outside_of_the_restored_copy() {
     assert_eq!(restored["outcome"], "failed", "{report:#}");
     let elsewhere = format!(
         "it needs files below {}-elsewhere/memory.lance",
-        database.display()
+        application.database().display()
     );
     assert!(restored.to_string().contains(&elsewhere), "{report:#}");
-}
-
-#[track_caller]
-fn commit(python: &Python, database: &Path, step: &str) {
-    let mut command = python.script("commits.py");
-    let _committed = run(command.arg(database).arg(step), Duration::from_secs(240)).expect_code(0);
 }

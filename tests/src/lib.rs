@@ -11,6 +11,7 @@
 //!
 //! What a case needs and can not have (no Python, no probe, no fixtures) it says with [`skip`]; in CI that fails.
 
+pub mod application;
 pub mod binaries;
 pub mod chunks;
 pub mod files;
