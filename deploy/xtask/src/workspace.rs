@@ -51,9 +51,11 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// Finds the checkout that this binary was built from, and asks cargo where it builds.
+    /// Finds the checkout that cargo runs this binary for, and asks cargo where it builds. Checkouts that share a target
+    /// directory may run a binary that was built from another one.
     pub(crate) fn find() -> Result<Self> {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let run_for = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let manifest = run_for.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
         let root = manifest
             .ancestors()
             .nth(2)
